@@ -3,7 +3,7 @@
     python -m benchmarks.digits --only paper default --seeds 0 1 2 --json digits.json
 
 Each variant of the recipe `dcgan` is trained as `minigan train` does and measured as `minigan evaluate` does. `--data`
-takes other labelled images, such as Fashion-MNIST. The figures stand in docs/digits.md.
+takes other labeled images, such as Fashion-MNIST. The figures stand in docs/digits.md.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def row(trained: Sequence[Trained]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="(default: all)")
-    parser.add_argument("--data", default="digits", help="source of labelled images (default digits)")
+    parser.add_argument("--data", default="digits", help="source of labeled images (default digits)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=command.count, help="(default: the variant's own)")
     parser.add_argument("--width", type=command.count, help="(default: the recipe's)")

@@ -3,7 +3,7 @@
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.embedded            # digits of width 16 and 64, 64x64 RGB
     python -m benchmarks.embedded pretrained:digits runs/dcgan-digits-1 --formats c onnx --json result.json
 
-`wide` and `rgb` are DCGANs of width 64 for 28x28 grey and 64x64 RGB images, untrained; others are generators of a run.
+`wide` and `rgb` are DCGANs of width 64 for 28x28 gray and 64x64 RGB images, untrained; others are generators of a run.
 Each format is called as a program would call it: a z, a picture. The pictures are compared before anything is timed,
 and formats take turns. C is compiled by `cc -O3 -march=native`; JavaScript runs in headless Chromium, if it is found.
 

@@ -12,7 +12,7 @@ slower for some seconds is so for both:
              up: with the drawing, for which a browser without a GPU needs the processor, too
 
 "Slower by", and by how much "more work" a step is for the training's own process in processor time, are medians over
-the pairs of neighbouring blocks; an interval about them holds the true median in 95 % of such measurements, by the
+the pairs of neighboring blocks; an interval about them holds the true median in 95 % of such measurements, by the
 order of the pairs alone (sign test). Processor time is in cores: the training process's own, that of those who watch,
 and that of all other programs. Where these took more than an eighth of a core, a pair is taken again, as long as there
 is time for it. "Frames" is the share of the training's time that making them took. With NUMBA_NUM_THREADS=1 no thread
@@ -207,7 +207,7 @@ class Timer:
 def pairs(
     options: argparse.Namespace, kinds: tuple[str, str], block: Callable[[str], Block]
 ) -> list[tuple[Block, Block]]:
-    """Neighbouring blocks of two kinds, in the order a-b-b-a: those beside which other programs did least."""
+    """Neighboring blocks of two kinds, in the order a-b-b-a: those beside which other programs did least."""
     found: list[tuple[Block, Block]] = []
     for kind in kinds:
         block(kind)  # compiles

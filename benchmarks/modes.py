@@ -64,7 +64,7 @@ def train(job: Job) -> list[Count]:
         for step in range(1, job.steps + 1):
             gan.step(batches, rng)
             if step % job.every == 0 or step == job.steps:
-                coverage = mode_coverage(generate(gan.G, z), centres=data.centres, sigma=data.sigma)
+                coverage = mode_coverage(generate(gan.G, z), centers=data.centers, sigma=data.sigma)
                 found.append(Count(step, coverage.modes, coverage.high_quality))
     return found
 

@@ -56,8 +56,8 @@ def main(steps: int, out: Path) -> None:
         g_optimizer=Adam(G.arena, lr=2e-4, beta1=0.5),
         d_optimizer=Adam(D.arena, lr=2e-4, beta1=0.5),
     )
-    with Loader(open_dataset("digits").with_labels(), batch_size=64, seed=0) as labelled:
-        batches = (Batch(images, condition=CLASSES[labels]) for images, labels in labelled)
+    with Loader(open_dataset("digits").with_labels(), batch_size=64, seed=0) as labeled:
+        batches = (Batch(images, condition=CLASSES[labels]) for images, labels in labeled)
         for step in range(1, steps + 1):
             values = gan.step(batches, rng)
             if step % 100 == 0 or step == steps:

@@ -3,7 +3,7 @@
     python examples/film.py --steps 3000
 
 A listener receives each sample picture, always of the same noise. The film shows the beginning in small steps and the
-rest in larger ones, the upper half of each picture, and 16 of its 256 levels of grey: an eighth of the bytes of all
+rest in larger ones, the upper half of each picture, and 16 of its 256 levels of gray: an eighth of the bytes of all
 pictures as they are, which `minigan sample RUN --film film.png` would keep.
 """
 

@@ -1,12 +1,12 @@
-"""Day and night without pairs: CycleGAN learns a shift of colours whose true map is known, so that it can be measured.
+"""Day and night without pairs: CycleGAN learns a shift of colors whose true map is known, so that it can be measured.
 
     python examples/night.py --steps 1500
     python examples/night.py --steps 1500 --data camvid/train --left
 
-A is one half of the pictures, as they are; B is the other half, by night: darker, bluer, the colours faded. No picture
+A is one half of the pictures, as they are; B is the other half, by night: darker, bluer, the colors faded. No picture
 is on both sides, and the training never sees the map. Afterwards held-out pictures of A are translated and compared
 with what the map makes of them; beside it stand the figures of two baselines, the pictures as they are and one night
-colour. `--left` takes the left halves, of pictures that are pairs side by side.
+color. `--left` takes the left halves, of pictures that are pairs side by side.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(steps: int, out: Path, data: str = "shapes", left: bool = False) -> Non
         again = minigan.generate(run.generators["G_BA"].G, drawn)
     truth = night(days[:HELD_OUT])
     flat = np.broadcast_to(truth.mean(axis=(0, 1, 2)), truth.shape)
-    for name, images in (("translated", drawn), ("as they are", held_out), ("one night colour", flat)):
+    for name, images in (("translated", drawn), ("as they are", held_out), ("one night color", flat)):
         print(f"{name}: {psnr(np.clip(images, -1, 1), truth).mean():.1f} dB from the truth")
     rows = [np.concatenate(four, axis=1) for four in zip(held_out[:6], drawn, truth, again, strict=False)]
     out.write_bytes(encode_png(np.rint((np.clip(np.concatenate(rows), -1, 1) + 1) * 127.5).astype(np.uint8)))

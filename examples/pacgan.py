@@ -29,7 +29,7 @@ def main(steps: int, out: Path) -> None:
             for _ in range(steps):
                 gan.step(batches, rng)
         points = generate(gan.G, recipe.noise(rng, 2500))
-        found = mode_coverage(points, centres=data.centres, sigma=data.sigma)
+        found = mode_coverage(points, centers=data.centers, sigma=data.sigma)
         print(f"packs of {pack}: {found.modes} of {found.of} modes, {found.high_quality:.1%} of high quality")
         pictures.append(render(points, extent=1.5))
     save_picture(out, np.concatenate(pictures, axis=1))

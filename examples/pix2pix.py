@@ -3,7 +3,7 @@
     python examples/pix2pix.py --steps 1500
 
 Trains on the embedded shapes at 64x64 and writes source | output | target for scenes that it has never seen. G soon
-finds the shapes; the colours of their classes it learns much later. The recipe `pix2pix` trains on folders of
+finds the shapes; the colors of their classes it learns much later. The recipe `pix2pix` trains on folders of
 side-by-side files, at any size.
 """
 

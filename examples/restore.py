@@ -3,7 +3,7 @@
     python examples/restore.py --steps 400 --recipe inpaint
 
 Trains on the embedded shapes at 32x32, without a discriminator. On held-out images the outputs are compared with a
-baseline that needs no training: bicubic interpolation, the noisy image, or the mean colour.
+baseline that needs no training: bicubic interpolation, the noisy image, or the mean color.
 """
 
 import argparse

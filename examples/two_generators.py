@@ -126,7 +126,7 @@ def main(steps: int, out: Path) -> None:
         pictures = []
         for name, trained in run.generators.items():  # their moving averages
             points = trained.sample(2500, seed=1)
-            modes = mode_coverage(points, centres=ring.centres, sigma=ring.sigma).histogram
+            modes = mode_coverage(points, centers=ring.centers, sigma=ring.sigma).histogram
             print(f"{name}: points near each mode {modes.tolist()}")
             pictures.append(render(points, extent=trained.extent))
             subject = Subject(trained.G, f"{name} at step {trained.step}", from_noise=True)

@@ -67,7 +67,7 @@ def position(rng: random.Random, size: int) -> int:
 
 
 def stretch(rng: random.Random, size: int) -> slice:
-    """A few neighbouring bytes; seldom many."""
+    """A few neighboring bytes; seldom many."""
     start = position(rng, size)
     return slice(start, start + rng.choice((1, 2, 4, 8, 16, rng.randint(1, max(size, 1)))))
 

@@ -32,11 +32,11 @@ def picture(kind: str, mode: str, *, width: int = 8, turn: int = 0, frames: int 
     """A picture file of that kind, 6 pixels high."""
     from PIL import Image
 
-    grey = Image.fromarray(pixels(6, width))
+    gray = Image.fromarray(pixels(6, width))
     image = {
         "I;16": lambda: Image.fromarray(pixels(6, width).astype("uint16") * 257),
         "F": lambda: Image.fromarray(pixels(6, width).astype("float32") / 255),
-    }.get(mode, lambda: grey.convert("RGB").convert(mode) if mode in ("P", "CMYK", "LA") else grey.convert(mode))()
+    }.get(mode, lambda: gray.convert("RGB").convert(mode) if mode in ("P", "CMYK", "LA") else gray.convert(mode))()
     exif = Image.Exif()
     if turn:
         exif[ORIENTATION] = turn

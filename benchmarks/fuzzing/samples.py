@@ -168,7 +168,7 @@ def hostile_npz() -> list[Files]:
 
 
 def png_bytes(image: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
-    """A PNG, grey (H, W) or RGB (H, W, 3); `size` is the width and height that it claims, if not its own."""
+    """A PNG, gray (H, W) or RGB (H, W, 3); `size` is the width and height that it claims, if not its own."""
     width, height = size or (image.shape[1], image.shape[0])
     head = struct.pack(">IIBBBBB", width, height, 8, 2 if image.ndim == 3 else 0, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in image)
@@ -218,7 +218,7 @@ def lock_folders() -> list[Files]:
 
 
 def picture_run_folders() -> list[Files]:
-    """A run with pictures of its training, grey ones and coloured ones."""
+    """A run with pictures of its training, gray ones and colored ones."""
     run = run_folders()[0]
     return [
         run | {f"samples/step-{step:06}.png": encode_png(pixels(6, 7, channels)) for step in (1, 2, 3)}

@@ -131,7 +131,7 @@ class Links(SphinxPostTransform):
         return self.uri(page_of(path)) + mark + line
 
     def name_uri(self, text: str, node: nodes.Node) -> str | None:
-        """The address of a public name, in full or, in the reference, as its neighbours call it."""
+        """The address of a public name, in full or, in the reference, as its neighbors call it."""
         name = text.removesuffix("()")
         if not all(part.isidentifier() for part in name.split(".")):
             return None

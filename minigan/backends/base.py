@@ -601,7 +601,7 @@ class Backend(ABC):
 
     @abstractmethod
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
-        """Normalization of each example by itself, over groups of neighbouring channels.
+        """Normalization of each example by itself, over groups of neighboring channels.
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta, with the mean and the biased variance over all pixels and the
         channels of a group. One group is layer normalization, C groups are instance normalization.

@@ -84,7 +84,7 @@ class ConvGeometry:
     S: int
     stride: IntPair = (1, 1)
     padding: tuple[IntPair, IntPair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
-    groups: int = 1  # of neighbouring channels
+    groups: int = 1  # of neighboring channels
 
     def __post_init__(self) -> None:
         if min(self.H, self.W, self.C, self.K, self.R, self.S, *self.stride) < 1:

@@ -80,7 +80,7 @@ def _data_of_two_sides(kind: type[Recipe], options: argparse.Namespace, out: Out
 
 
 def _below(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures one below the other, the narrower ones with their last column's colour beside them."""
+    """Pictures one below the other, the narrower ones with their last column's color beside them."""
     width = max(picture.shape[1] for picture in pictures)
     return np.concatenate(
         [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), mode="edge") for picture in pictures]

@@ -19,7 +19,7 @@ from minigan.evaluation import (
     Report,
     choose_features,
     evaluate_points,
-    neighbour_picture,
+    neighbor_picture,
     open_like,
 )
 from minigan.evaluation.battery import check_samples
@@ -158,8 +158,8 @@ def _evaluate_images(
 ) -> tuple[Report, np.ndarray]:
     """All figures of images, and a picture of some with their nearest training images."""
     battery = ImageBattery(dataset, features=features, count=len(samples), seed=seed)
-    report, neighbours = battery.report(samples)
-    return report, neighbour_picture(samples[:SHOWN], dataset, neighbours.items[:SHOWN])
+    report, neighbors = battery.report(samples)
+    return report, neighbor_picture(samples[:SHOWN], dataset, neighbors.items[:SHOWN])
 
 
 def evaluate(options: argparse.Namespace) -> int:

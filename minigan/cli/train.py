@@ -79,7 +79,7 @@ def _say_what_next(
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
-        progress.message(f"how it learnt: minigan report {run}")
+        progress.message(f"how it learned: minigan report {run}")
     if verdict not in ("", HEALTHY):
         progress.message(
             f"{verdict}: minigan explain health says what that is, minigan inspect {run} looks for a cause"

@@ -1,6 +1,6 @@
 """Training data: embedded datasets, readers for files of many kinds, surveys, and the loader that makes batches."""
 
-from minigan.data.dataset import Dataset, LabelledDataset, PairDataset
+from minigan.data.dataset import Dataset, LabeledDataset, PairDataset
 from minigan.data.digits import Digits
 from minigan.data.film_files import encode_film
 from minigan.data.loader import Loader
@@ -8,7 +8,7 @@ from minigan.data.pictures import image_grid
 from minigan.data.png import encode_png
 from minigan.data.points import GaussianMixture, grid, ring
 from minigan.data.preview import preview
-from minigan.data.shapes import MASK_COLOURS, ShapePairs, Shapes
+from minigan.data.shapes import MASK_COLORS, ShapePairs, Shapes
 from minigan.data.source import EMBEDDED, open_dataset, open_pairs
 from minigan.data.stacked import STACKED, StackedImages
 from minigan.data.survey_result import Survey
@@ -19,12 +19,12 @@ from minigan.data.unpaired_sources import open_unpaired
 
 __all__ = [
     "EMBEDDED",
-    "MASK_COLOURS",
+    "MASK_COLORS",
     "STACKED",
     "Dataset",
     "Digits",
     "GaussianMixture",
-    "LabelledDataset",
+    "LabeledDataset",
     "Loader",
     "PairDataset",
     "ShapePairs",

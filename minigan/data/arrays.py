@@ -23,7 +23,7 @@ SCANNED = 2**31  # bytes of an array whose values are all looked at
 SAMPLE = 16_384  # items of a larger one that are
 CHUNK = 2**24  # bytes that are looked at together
 SHOWN = 5  # classes in a note
-GREY = -0.5  # images in [-1, 1] hold darker values, as a rule
+GRAY = -0.5  # images in [-1, 1] hold darker values, as a rule
 FIRST_LOOK = 1024  # 8-bit images that are looked at first: if they are bright, the others need not be
 PICTURE_SIDE = 8  # pixels; an array (H, W, 3) of at least these sides is a picture, not H images
 
@@ -78,7 +78,7 @@ def open_array(
         dataset.note(*remarks)
     dataset.note(*notes)
     if values.ndim == 3 and len(values) in (3, 4) and min(values.shape[1:]) >= PICTURE_SIDE:
-        dataset.note(f"{values.shape} is taken as {len(values)} greyscale images, not as one picture (C, H, W)")
+        dataset.note(f"{values.shape} is taken as {len(values)} grayscale images, not as one picture (C, H, W)")
     return dataset
 
 
@@ -288,8 +288,8 @@ class FloatImages(Dataset):
             self._find_fault()
         if lowest < self._low or highest > 1:
             self.note(f"values from {lowest:.9g} to {highest:.9g} are clipped to [{self._low:g}, 1]: rounding errors")
-        if self._low < 0 and lowest > GREY:
-            self.note(f"the lowest value is {lowest:g}: the images are taken to be in [-1, 1], where 0 is grey")
+        if self._low < 0 and lowest > GRAY:
+            self.note(f"the lowest value is {lowest:g}: the images are taken to be in [-1, 1], where 0 is gray")
         self.note(*_constant(lowest, highest), *(dark_remarks(highest, white=1) if self._low == 0 else []))
         return self._low
 

@@ -1,4 +1,4 @@
-"""Conversion between greyscale, colour and transparency."""
+"""Conversion between grayscale, color and transparency."""
 
 from typing import TypeVar
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
 
-__all__ = ["Recoloured", "convert_channels", "over_white"]
+__all__ = ["Recolored", "convert_channels", "over_white"]
 
 Pixels = TypeVar("Pixels", np.uint8, np.float32)
 
@@ -33,7 +33,7 @@ def over_white(pixels: PixelArray) -> PixelArray:
     return (pixels[..., :3] * alpha + 255 * (1 - alpha) + np.float32(0.5)).astype(np.uint8)
 
 
-class Recoloured(PixelDataset):
+class Recolored(PixelDataset):
     """A dataset's images, converted to another number of channels."""
 
     def __init__(self, source: PixelDataset, *, channels: int) -> None:

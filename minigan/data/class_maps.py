@@ -1,12 +1,12 @@
-"""Maps of classes among the pictures of pairs: recognized by their values, and painted in colours.
+"""Maps of classes among the pictures of pairs: recognized by their values, and painted in colors.
 
-A map is a picture whose values mean classes: plain numbers (grey, 8 or 16 bits), the indices of a palette, or exact
-colours. Networks draw colours, so numbers are painted in those of Pascal VOC's palette, which keeps them well apart.
+A map is a picture whose values mean classes: plain numbers (gray, 8 or 16 bits), the indices of a palette, or exact
+colors. Networks draw colors, so numbers are painted in those of Pascal VOC's palette, which keeps them well apart.
 Maps are scaled without interpolation, which would invent classes along the edges.
 
 Pictures are maps if all of them (of many, `SURVEYED` evenly spread ones) together have few values, see `find_maps`. A
-photograph has many, also a grey one, and the first look at one ends the survey. JPEGs have no exact values: maps kept
-so are pictures to the reader, and `minigan.evaluation.find_palette` finds their colours.
+photograph has many, also a gray one, and the first look at one ends the survey. JPEGs have no exact values: maps kept
+so are pictures to the reader, and `minigan.evaluation.find_palette` finds their colors.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,27 +25,27 @@ __all__ = ["SURVEYED", "ClassMaps", "MapPixels", "find_maps", "map_pixels", "voc
 
 SURVEYED = 300  # pictures of a side that are looked at
 FEW = 40  # values in all pictures
-MOST, MOST_IN_ONE = 255, 64  # values in all and in one, where neighbouring pixels are mostly alike
-ALIKE = 0.7  # share of neighbouring pixels of one value in a map
-SPACED = 16  # grey levels further apart than this can be told apart as they are
+MOST, MOST_IN_ONE = 255, 64  # values in all and in one, where neighboring pixels are mostly alike
+ALIKE = 0.7  # share of neighboring pixels of one value in a map
+SPACED = 16  # gray levels further apart than this can be told apart as they are
 VOID = 255
-VOID_COLOURS = ((224, 224, 192), (255, 0, 255), (255, 255, 255), (0, 255, 255))  # Pascal VOC's, and others
+VOID_COLORS = ((224, 224, 192), (255, 0, 255), (255, 255, 255), (0, 255, 255))  # Pascal VOC's, and others
 DARK = 40  # a JPEG with no value above this may have held numbers
 
-Colours = npt.NDArray[np.uint8]
+Colors = npt.NDArray[np.uint8]
 
 
 class MapPixels(NamedTuple):
     """Pixels of a picture as its file has them, before anything is made of them.
 
     Attributes:
-        values: uint8 or integers (H, W): numbers, grey levels or indices; or uint8 (H, W, 3).
-        palette: the colours (256, 3) of the indices, or None.
+        values: uint8 or integers (H, W): numbers, gray levels or indices; or uint8 (H, W, 3).
+        palette: the colors (256, 3) of the indices, or None.
         exact: the format keeps values as they were; JPEG does not.
     """
 
     values: npt.NDArray[Any]
-    palette: Colours | None = None
+    palette: Colors | None = None
     exact: bool = True
 
 
@@ -54,32 +54,32 @@ class ClassMaps:
     """The classes of one side's maps.
 
     Attributes:
-        kind: numbers, palette or colours.
-        numbers: the classes' numbers, ascending; () for colours.
-        colours: the classes' colours (K, 3), in that order.
-        void: the colour of pixels without a class; None if there are none.
-        paint: the colours (256, 3) of all numbers; None for colours.
+        kind: numbers, palette or colors.
+        numbers: the classes' numbers, ascending; () for colors.
+        colors: the classes' colors (K, 3), in that order.
+        void: the color of pixels without a class; None if there are none.
+        paint: the colors (256, 3) of all numbers; None for colors.
     """
 
     kind: str
     numbers: tuple[int, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
     void: tuple[int, int, int] | None
-    paint: Colours | None = field(repr=False, default=None)
+    paint: Colors | None = field(repr=False, default=None)
 
     def painted(self, pixels: MapPixels, *, size: tuple[int, int], channels: int, where: str) -> PixelArray:
-        """A map in colours, uint8 (H, W, channels), scaled to cover `size` by the nearest pixels.
+        """A map in colors, uint8 (H, W, channels), scaled to cover `size` by the nearest pixels.
 
         Raises:
-            DataError: it holds numbers, where the other maps hold colours.
+            DataError: it holds numbers, where the other maps hold colors.
         """
         values = pixels.values
         if self.paint is not None:
             if values.ndim == 3:
-                raise DataError(f"{where}: expected numbers of classes like the other maps, found colours. Convert it.")
+                raise DataError(f"{where}: expected numbers of classes like the other maps, found colors. Convert it.")
             values = self.paint[_covered(_narrow(values, where=where), size)]
         else:
-            values = _coloured(pixels, where=where)
+            values = _colored(pixels, where=where)
             values = _covered(values, size)
         return np.ascontiguousarray(values[..., :channels])
 
@@ -93,34 +93,34 @@ class ClassMaps:
 
     def describe(self) -> str:
         """The classes in words, for a note."""
-        classes = len(self.colours)
-        if self.kind == "colours":
-            return f"{classes} exact colours, each a class"
+        classes = len(self.colors)
+        if self.kind == "colors":
+            return f"{classes} exact colors, each a class"
         how = {
-            "numbers": "by number, painted in the colours of Pascal VOC's palette",
-            "palette": "by index, in the colours of the files' own palette",
+            "numbers": "by number, painted in the colors of Pascal VOC's palette",
+            "palette": "by index, in the colors of the files' own palette",
         }
         void = f", {VOID} is void" if self.void is not None else ""
         return f"{classes} classes {how[self.kind]} ({_ranges(self.numbers)}{void})"
 
 
-def voc_palette() -> Colours:
-    """Pascal VOC's colours of 256 numbers: uint8 (256, 3). The bits of a number are dealt to red, green and blue.
+def voc_palette() -> Colors:
+    """Pascal VOC's colors of 256 numbers: uint8 (256, 3). The bits of a number are dealt to red, green and blue.
 
     Source: Everingham et al., the development kit of the Pascal VOC challenge, VOClabelcolormap.m.
     """
     numbers = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
+    colors = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
         for channel in range(3):
-            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours
+            colors[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colors
 
 
 def map_pixels(image: Any, *, exact: bool, box: tuple[int, int, int, int] | None = None) -> MapPixels:
     """The pixels of a decoded Pillow image, or of a box (left, top, right, bottom) of it, in the file's own values.
 
-    Where a picture is transparent it has no class: its numbers become void, its colours white, as in all pictures.
+    Where a picture is transparent it has no class: its numbers become void, its colors white, as in all pictures.
     """
     if box is not None:
         image = image.crop(box)
@@ -136,21 +136,21 @@ def map_pixels(image: Any, *, exact: bool, box: tuple[int, int, int, int] | None
         return _without_alpha(image.convert("RGBA"), exact=exact)
     if image.mode != "L" and not image.mode.startswith("I") and image.mode != "F":
         image = image.convert("RGB")
-    return MapPixels(_grey_if_equal(np.asarray(image)), None, exact)
+    return MapPixels(_gray_if_equal(np.asarray(image)), None, exact)
 
 
 def _without_alpha(image: Any, *, exact: bool) -> MapPixels:
     pixels = np.asarray(image)
     clear = pixels[..., 3] < 128
-    values = _grey_if_equal(pixels[..., :3])
+    values = _gray_if_equal(pixels[..., :3])
     if not clear.any():
         return MapPixels(values, None, exact)
     values = values.copy()
-    values[clear] = VOID  # of numbers; of colours it is white
+    values[clear] = VOID  # of numbers; of colors it is white
     return MapPixels(values, None, exact)
 
 
-def _grey_if_equal(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _gray_if_equal(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """One channel of three that are equal; floats that are whole numbers as integers; -1 as void."""
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
@@ -167,8 +167,8 @@ def find_maps(
     """Finds the classes of pictures that are maps; None if they are pictures of another kind.
 
     Pictures are maps if they have few values: at most 40 in all of them together; or at most 255 in all and 64 in
-    each, and more than seven of ten neighbouring pixels are alike. Of these, grey values are numbers of classes, unless
-    they lie 16 or more apart: such levels are colours. Two colours alone are no map to the reader: a blend of them is
+    each, and more than seven of ten neighboring pixels are alike. Of these, gray values are numbers of classes, unless
+    they lie 16 or more apart: such levels are colors. Two colors alone are no map to the reader: a blend of them is
     no third class.
 
     Args:
@@ -186,7 +186,7 @@ def find_maps(
             return None
     if found.palette is not None:
         return found.by_palette(complete) or found.by_number(complete)
-    return found.by_number(complete) if found.grey else found.by_colour()
+    return found.by_number(complete) if found.gray else found.by_color()
 
 
 class _Survey:
@@ -194,8 +194,8 @@ class _Survey:
 
     def __init__(self) -> None:
         self.first = ""
-        self.grey = True
-        self.palette: Colours | None = None
+        self.gray = True
+        self.palette: Colors | None = None
         self.values: set[int] = set()  # numbers, levels or indices
         self.rgb: set[int] = set()
         self.alike = True
@@ -218,18 +218,18 @@ class _Survey:
         if len(own) > (MOST_IN_ONE if self.alike else FEW):
             return False
         numbers = self.values | (own if values.ndim == 2 else set())
-        self.rgb |= own if values.ndim == 3 else _colours_of(own, pixels.palette)
+        self.rgb |= own if values.ndim == 3 else _colors_of(own, pixels.palette)
         if max(len(numbers), len(self.rgb)) > (MOST + 1 if self.alike else FEW):
             return False
         self.values = numbers
         self.varied |= len(own) > 1
-        self.grey &= values.ndim == 2 and pixels.palette is None
+        self.gray &= values.ndim == 2 and pixels.palette is None
         return True
 
     @property
     def dark(self) -> bool:
         """Whether the pictures so far may be numbers, and are nearly black as pictures."""
-        return self.varied and self.grey and max(self.values - {VOID}) <= DARK
+        return self.varied and self.gray and max(self.values - {VOID}) <= DARK
 
     def _same_palette(self, pixels: MapPixels) -> bool:
         if self.palette is None or pixels.palette is None:
@@ -238,19 +238,19 @@ class _Survey:
         return bool((self.palette[used] == pixels.palette[used]).all())
 
     def by_palette(self, complete: bool) -> ClassMaps | None:
-        """The classes of indices into one palette; None if its colours do not tell them apart."""
+        """The classes of indices into one palette; None if its colors do not tell them apart."""
         palette = self.palette
         numbers = _filled(self.values - {VOID}, complete=complete)
         if palette is None or len(numbers) < 2:
             return None
-        colours = palette[list(numbers)].astype(np.int64)
-        apart = np.abs(colours[:, None] - colours).max(axis=2) + 256 * np.eye(len(numbers), dtype=np.int64)
+        colors = palette[list(numbers)].astype(np.int64)
+        apart = np.abs(colors[:, None] - colors).max(axis=2) + 256 * np.eye(len(numbers), dtype=np.int64)
         if apart.min() < SPACED:
             return None
         return self._painted("palette", numbers, palette)
 
     def by_number(self, complete: bool) -> ClassMaps | None:
-        """The classes of numbers; grey levels that are far apart are colours."""
+        """The classes of numbers; gray levels that are far apart are colors."""
         if not self.varied:
             return None
         values = self._of_16_bits() if max(self.values) > 0xFF else set(self.values)
@@ -258,23 +258,23 @@ class _Survey:
             return None
         levels = sorted(values)
         if min(np.diff(levels)) >= SPACED:
-            return self.by_colour()
+            return self.by_color()
         numbers = _filled(values - {VOID}, complete=complete)
         if len(numbers) < 2:
             return None
         return self._painted("numbers", numbers, voc_palette(), void=VOID in values)
 
-    def _painted(self, kind: str, numbers: tuple[int, ...], palette: Colours, *, void: bool | None = None) -> ClassMaps:
-        """Classes with their colours; void gets a colour that no class has."""
+    def _painted(self, kind: str, numbers: tuple[int, ...], palette: Colors, *, void: bool | None = None) -> ClassMaps:
+        """Classes with their colors; void gets a color that no class has."""
         palette = palette.copy()
-        colours = palette[[*numbers]].astype(np.int64)
-        free = (wish for wish in (palette[VOID], *VOID_COLOURS) if abs(colours - wish).max(axis=1).min() >= SPACED)
-        palette[VOID] = next(free, VOID_COLOURS[0])
+        colors = palette[[*numbers]].astype(np.int64)
+        free = (wish for wish in (palette[VOID], *VOID_COLORS) if abs(colors - wish).max(axis=1).min() >= SPACED)
+        palette[VOID] = next(free, VOID_COLORS[0])
         void = VOID in self.values if void is None else void
-        return ClassMaps(kind, numbers, tuple(map(_colour, colours)), _colour(palette[VOID]) if void else None, palette)
+        return ClassMaps(kind, numbers, tuple(map(_color, colors)), _color(palette[VOID]) if void else None, palette)
 
     def _of_16_bits(self) -> set[int] | None:
-        """Numbers of 16-bit maps, 65535 being void; None for levels of grey."""
+        """Numbers of 16-bit maps, 65535 being void; None for levels of gray."""
         values = self.values
         if all(value % 257 == 0 for value in values):
             return None
@@ -288,16 +288,16 @@ class _Survey:
             f"{max(values):,} in these maps, as for single objects. Use the maps of classes."
         )
 
-    def by_colour(self) -> ClassMaps | None:
-        """The classes of exact colours. Two are left to interpolation: their blend is no third class."""
-        colours = sorted(self.rgb)
-        if len(colours) < 3 or not self.alike or not self.varied:
+    def by_color(self) -> ClassMaps | None:
+        """The classes of exact colors. Two are left to interpolation: their blend is no third class."""
+        colors = sorted(self.rgb)
+        if len(colors) < 3 or not self.alike or not self.varied:
             return None
-        return ClassMaps("colours", (), tuple((c >> 16, c >> 8 & 255, c & 255) for c in colours), None)
+        return ClassMaps("colors", (), tuple((c >> 16, c >> 8 & 255, c & 255) for c in colors), None)
 
 
 def _packed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Numbers (H, W) as they are, colours (H, W, 3) as 0xRRGGBB (H, W)."""
+    """Numbers (H, W) as they are, colors (H, W, 3) as 0xRRGGBB (H, W)."""
     if values.ndim == 2:
         return values
     red, green, blue = (values[..., channel].astype(np.uint32) for channel in range(3))
@@ -313,8 +313,8 @@ def _distinct(values: npt.NDArray[Any]) -> set[int]:
     return {int(flat[0]), *np.unique(flat[begins]).tolist()}
 
 
-def _colours_of(numbers: set[int], palette: Colours | None) -> set[int]:
-    """The colours, as 0xRRGGBB, of grey levels or indices; none of numbers that no grey level has."""
+def _colors_of(numbers: set[int], palette: Colors | None) -> set[int]:
+    """The colors, as 0xRRGGBB, of gray levels or indices; none of numbers that no gray level has."""
     small = [n for n in numbers if 0 <= n <= 0xFF]
     if palette is None:
         return {n * 0x010101 for n in small}
@@ -322,7 +322,7 @@ def _colours_of(numbers: set[int], palette: Colours | None) -> set[int]:
 
 
 def _share_alike(values: npt.NDArray[Any]) -> float:
-    """The share of neighbouring pixels (H, W) that are equal."""
+    """The share of neighboring pixels (H, W) that are equal."""
     equal = [values[:, 1:] == values[:, :-1], values[1:] == values[:-1]]
     total = sum(part.size for part in equal)
     return sum(int(np.count_nonzero(part)) for part in equal) / total if total else 1.0
@@ -336,8 +336,8 @@ def _filled(numbers: set[int], *, complete: bool) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _coloured(pixels: MapPixels, *, where: str) -> PixelArray:
-    """Pixels as colours, uint8 (H, W, 3)."""
+def _colored(pixels: MapPixels, *, where: str) -> PixelArray:
+    """Pixels as colors, uint8 (H, W, 3)."""
     values = pixels.values
     if values.ndim == 3:
         return values.astype(np.uint8, copy=False)
@@ -361,7 +361,7 @@ def _narrow(values: npt.NDArray[Any], *, where: str) -> PixelArray:
 
 
 def _covered(pixels: PixelArray, size: tuple[int, int]) -> PixelArray:
-    """Scales and centre-crops as `cover` does, but takes the nearest pixels."""
+    """Scales and center-crops as `cover` does, but takes the nearest pixels."""
     have = (pixels.shape[0], pixels.shape[1])
     if have == size:
         return pixels
@@ -371,7 +371,7 @@ def _covered(pixels: PixelArray, size: tuple[int, int]) -> PixelArray:
     return np.asarray(image.resize((size[1], size[0]), pillow.Resampling.NEAREST, box=box))
 
 
-def _colour(rgb: npt.NDArray[Any]) -> tuple[int, int, int]:
+def _color(rgb: npt.NDArray[Any]) -> tuple[int, int, int]:
     return int(rgb[0]), int(rgb[1]), int(rgb[2])
 
 

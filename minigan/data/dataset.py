@@ -22,7 +22,7 @@ __all__ = [
     "FloatArray",
     "IndexArray",
     "LabelArray",
-    "LabelledDataset",
+    "LabeledDataset",
     "Look",
     "PairDataset",
     "PixelArray",
@@ -53,7 +53,7 @@ class Look(NamedTuple):
 
     height: int
     width: int
-    grey: bool
+    gray: bool
 
 
 class Collection(ABC):
@@ -189,7 +189,7 @@ class Collection(ABC):
     def _classes_text(self) -> str:
         if self.classes is not None:
             return f", {len(self.classes)} classes{_class_names(self.classes)}"
-        return ", labelled" if self.labels is not None else ""
+        return ", labeled" if self.labels is not None else ""
 
 
 class Dataset(Collection):
@@ -226,19 +226,19 @@ class Dataset(Collection):
     def look(self, index: int) -> Look:  # noqa: ARG002 (all are alike)
         return _look(self.shape)
 
-    def with_labels(self) -> "LabelledDataset":
+    def with_labels(self) -> "LabeledDataset":
         """This dataset with items (image, label), for a loader whose batches are to have labels.
 
         Raises:
             ConfigError: it has no labels.
         """
-        return LabelledDataset(self)
+        return LabeledDataset(self)
 
     def describe(self) -> str:
         return f"{printable(self.name)}: {len(self):,} {_kind(self.shape, len(self))}{self._classes_text()}"
 
 
-class LabelledDataset(Collection):
+class LabeledDataset(Collection):
     """A dataset whose items are read together with their labels.
 
     Args:
@@ -388,5 +388,5 @@ def _kind(shape: tuple[int, ...], count: int = 2) -> str:
     if len(shape) == 1:
         return f"{shape[0]}-D point{plural}"
     height, width, channels = shape
-    tone = "greyscale" if channels == 1 else "colour"
+    tone = "grayscale" if channels == 1 else "color"
     return f"{tone} image{plural} {height}x{width}"

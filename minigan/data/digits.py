@@ -1,7 +1,7 @@
 """The embedded digits: handwriting drawn stroke by stroke, without a download, at any size and in any number.
 
 A digit takes a style of its class (see `glyphs.py`), which is bent and slanted. It is then framed as MNIST's digits
-are: fitted to 20/28 of the image and centred on its centre of mass. Digit i depends only on (seed, i).
+are: fitted to 20/28 of the image and centered on its center of mass. Digit i depends only on (seed, i).
 """
 
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Hand(NamedTuple):
     wave: Array  # (n, 6) two slow waves through the sheet
     radius: Array  # (n,) half the stroke's thickness, in 28ths of the image
     fill: Array  # (n,) share of the frame that the digit fills
-    shift: Array  # (n, 2) off-centre, in 28ths of the image
+    shift: Array  # (n, 2) off-center, in 28ths of the image
 
 
 class Strokes(NamedTuple):
@@ -133,7 +133,7 @@ def _wave(points: Array, wave: Array) -> Array:
 
 
 def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes:
-    """Strokes in pixels, framed as MNIST's digits are: fitted to a box, centred on the mass of their ink."""
+    """Strokes in pixels, framed as MNIST's digits are: fitted to a box, centered on the mass of their ink."""
     begin, end, pressure, segments = strokes
     unit = np.float32(min(height, width) / 28)
     thick = hand.radius * unit
@@ -145,10 +145,10 @@ def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes
     mass = np.linalg.norm(end - begin, axis=2, keepdims=True)
     mass *= (np.arange(mass.shape[1]) < segments[:, None])[:, :, None]  # padding has no ink
     middle = (mass * (begin + end)).sum(axis=1) / (2 * mass.sum(axis=1))
-    centre = np.array([(width - 1) / 2, (height - 1) / 2], dtype=np.float32)
-    # centring on the mass may push a long tail over the edge: keep the ink inside
+    center = np.array([(width - 1) / 2, (height - 1) / 2], dtype=np.float32)
+    # centering on the mass may push a long tail over the edge: keep the ink inside
     margin = (thick * pressure.max(axis=1))[:, None] + np.float32(0.5)
-    place = np.clip(centre + hand.shift * unit - middle, margin - low, 2 * centre - margin - high)
+    place = np.clip(center + hand.shift * unit - middle, margin - low, 2 * center - margin - high)
     return Strokes(begin + place[:, None], end + place[:, None], thick[:, None] * pressure, segments)
 
 

@@ -38,7 +38,7 @@ def expect_film_name(path: str | os.PathLike[str]) -> None:
 def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str], *, rest: bool = True) -> bytes:
     """The bytes of a film that repeats for ever, in the format that its name says.
 
-    It lasts about ten seconds. A PNG keeps each pixel, and so does a GIF of greyscale. Where a PNG does not move,
+    It lasts about ten seconds. A PNG keeps each pixel, and so does a GIF of grayscale. Where a PNG does not move,
     the last picture is shown if the film rests on it: the end of a training, not its noise.
 
     Args:

@@ -11,7 +11,7 @@ __all__ = ["HEAD", "PNG_SIGNATURE", "Probe", "is_picture", "quick_probe"]
 
 HEAD = 4096  # bytes of a file that are looked at
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_KINDS = {  # by colour type: bits a channel
+PNG_KINDS = {  # by color type: bits a channel
     0: (1, 2, 4, 8, 16),
     2: (8, 16),
     3: (1, 2, 4, 8),
@@ -29,14 +29,14 @@ class Probe(NamedTuple):
 
     Attributes:
         height, width: of the upright picture.
-        grey: it has no colours.
+        gray: it has no colors.
         deep: its values have more than 8 bits, or are floats.
         moving: it has several frames or pages.
     """
 
     height: int
     width: int
-    grey: bool
+    gray: bool
     deep: bool = False
     moving: bool = False
 
@@ -74,19 +74,19 @@ def quick_probe(head: bytes) -> Probe | None:
 def _png(head: bytes) -> Probe | None:
     if head[8:16] != b"\0\0\0\x0dIHDR" or len(head) < 33:
         return None
-    width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
-    if not 1 <= width * height <= QUICK_PIXELS or depth not in PNG_KINDS.get(colour, ()):
+    width, height, depth, color = struct.unpack(">IIBB", head[16:26])
+    if not 1 <= width * height <= QUICK_PIXELS or depth not in PNG_KINDS.get(color, ()):
         return None
-    grey, moving, at = colour in (0, 4), False, 33
+    gray, moving, at = color in (0, 4), False, 33
     while at + 8 <= len(head):
         length, kind = struct.unpack(">I4s", head[at : at + 8])
         content = head[at + 8 : at + 8 + length]
         if kind == b"IDAT":
-            return Probe(height, width, grey, deep=colour == 0 and depth == 16, moving=moving)
+            return Probe(height, width, gray, deep=color == 0 and depth == 16, moving=moving)
         if kind == b"PLTE":
             if len(content) < length or length % 3:
                 return None
-            grey = content[0::3] == content[1::3] == content[2::3] if colour == PALETTE else grey
+            gray = content[0::3] == content[1::3] == content[2::3] if color == PALETTE else gray
         elif kind == b"acTL":
             moving = True
         elif kind == b"eXIf" or (kind[1:] in (b"EXt", b"TXt") and content.startswith((b"Raw profile", b"XML:com"))):
@@ -118,4 +118,4 @@ def _frame(content: bytes) -> Probe | None:
     bits, height, width, components = struct.unpack(">BHHB", content)
     if bits != 8 or components not in (1, 3, 4) or not 1 <= width * height <= QUICK_PIXELS:
         return None
-    return Probe(height, width, grey=components == 1)
+    return Probe(height, width, gray=components == 1)

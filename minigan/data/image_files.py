@@ -1,4 +1,4 @@
-"""Picture files: decoding to 8-bit grey or colour, and the dataset in a folder or zip of pictures."""
+"""Picture files: decoding to 8-bit gray or color, and the dataset in a folder or zip of pictures."""
 
 import io
 from collections import Counter
@@ -47,7 +47,7 @@ UNREADABLE = (64, 64)  # the size of pictures of which none can be read
 LONGEST = 2**16 - 1  # pixels; no JPEG has a longer side, and decoders are slow with files that claim one
 ORIENTATION = 0x0112  # EXIF tag
 TIFF_SIZE = (0x0100, 0x0101)  # tags of width and height
-GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 CROP_TOLD = 0.02  # share of a picture that may be cut off without a note
 
@@ -62,7 +62,7 @@ class Survey(NamedTuple):
         pairs: all pictures have the shape of two squares side by side.
         mixed: they differ in size.
         complete: every picture was looked at.
-        notes: lines on sizes, colours, values, and what cannot be read.
+        notes: lines on sizes, colors, values, and what cannot be read.
         probes: the headers, by row.
     """
 
@@ -79,7 +79,7 @@ class Survey(NamedTuple):
 class ImageFiles(PixelDataset):
     """Dataset of the pictures in a store, decoded batch by batch.
 
-    Without a size in the options all pictures must have one size. Without channels they are grey if all are.
+    Without a size in the options all pictures must have one size. Without channels they are gray if all are.
 
     Args:
         layout: the pictures to use, and their classes; None finds both from the folders, see `find_layout`.
@@ -121,7 +121,7 @@ class ImageFiles(PixelDataset):
         self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
 
     def describe(self) -> str:
-        hint = "; these look like side-by-side pairs, of which only the centre is used" if self._cropped_pairs else ""
+        hint = "; these look like side-by-side pairs, of which only the center is used" if self._cropped_pairs else ""
         return f"{super().describe()}{hint}"
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     damaged: list[str] = []
     probes = _probes(store, rows, damaged=damaged, lenient=options.lenient)
     size = options.size or common_size(store, probes, lenient=options.lenient)
-    channels = options.channels or (1 if probes and all(probe.grey for probe in probes.values()) else 3)
+    channels = options.channels or (1 if probes and all(probe.gray for probe in probes.values()) else 3)
     notes = [] if options.lenient else _scaling(probes, size=size)
     notes += _remarks(probes, channels=channels)
     if damaged:
@@ -221,11 +221,11 @@ def _scaling(probes: dict[int, Probe], *, size: tuple[int, int]) -> list[str]:
 
 
 def _remarks(probes: dict[int, Probe], *, channels: int) -> list[str]:
-    """Lines on colours, and on frames that are left out."""
+    """Lines on colors, and on frames that are left out."""
     notes = []
-    grey = sum(probe.grey for probe in probes.values())
-    if channels == 3 and 0 < grey < len(probes):
-        notes.append(f"{grey:,} of {len(probes):,} pictures are greyscale and are used with three equal channels")
+    gray = sum(probe.gray for probe in probes.values())
+    if channels == 3 and 0 < gray < len(probes):
+        notes.append(f"{gray:,} of {len(probes):,} pictures are grayscale and are used with three equal channels")
     moving = sum(probe.moving for probe in probes.values())
     if moving:
         notes.append(f"{moving:,} file{'' if moving == 1 else 's'} of several frames or pages: the first is used")
@@ -354,7 +354,7 @@ def load_image(
         channels: 1 for mode L, 3 for RGB.
         fit: the size (H, W) to which it will be scaled. A JPEG may then be decoded at a smaller size, at least twice
             that, which is much quicker.
-        tones: range of grey that is not 8-bit; by default 16 bits.
+        tones: range of gray that is not 8-bit; by default 16 bits.
     Raises:
         DataError: it cannot be decoded.
     """
@@ -430,7 +430,7 @@ def _looked_at(file: BinaryIO, *, where: str) -> Probe:
         if _turn(image) >= 5:  # lies on its side
             height, width = width, height
         deep = image.mode == "F" or image.mode.startswith("I")
-        return Probe(height, width, _is_grey(image), deep=deep, moving=_is_moving(image))
+        return Probe(height, width, _is_gray(image), deep=deep, moving=_is_moving(image))
 
 
 def _is_moving(image: Any) -> bool:
@@ -515,14 +515,14 @@ def _upright(image: Any) -> Any:
     return image.transpose(steps[turn]) if turn in steps else image
 
 
-def _is_grey(image: Any) -> bool:
+def _is_gray(image: Any) -> bool:
     if image.mode == "P":
         palette = image.getpalette("RGB")
         if palette is None:
             return False
-        colours = np.array(palette, dtype=np.uint8).reshape(-1, 3)
-        return bool((colours == colours[:, :1]).all())
-    return image.mode in GREY_MODES or image.mode.startswith("I;16")
+        colors = np.array(palette, dtype=np.uint8).reshape(-1, 3)
+        return bool((colors == colors[:, :1]).all())
+    return image.mode in GRAY_MODES or image.mode.startswith("I;16")
 
 
 def _flattened(image: Any, *, channels: int, where: str, tones: Tones) -> Any:

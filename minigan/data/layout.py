@@ -18,7 +18,7 @@ __all__ = ["Layout", "all_files", "find_layout", "sides_of"]
 TRAIN = ("train", "training", "trn", "trainset", "trainval")
 HELD_OUT = (
     *("val", "valid", "validation", "validate", "test", "testing", "tst", "testset", "eval", "evaluation", "dev"),
-    *("holdout", "pred", "unlabeled", "unlabelled"),
+    *("holdout", "pred", "unlabeled", "unlabeled"),
 )
 DOMAIN = re.compile(r"(train|test|val)(A|B)")  # CycleGAN's folders
 SHARD = re.compile(  # a folder's name where large sets are stored in parts

@@ -1,4 +1,4 @@
-"""Pictures of a folder for a generator from image to image: maps of classes in colours, all others as they are."""
+"""Pictures of a folder for a generator from image to image: maps of classes in colors, all others as they are."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 
 
 class MapFiles(PixelDataset):
-    """Dataset of maps of classes in picture files, painted in colours.
+    """Dataset of maps of classes in picture files, painted in colors.
 
     Args:
         store: the files.

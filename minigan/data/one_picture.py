@@ -33,7 +33,7 @@ def one_picture(picture: str | os.PathLike[str] | np.ndarray, shape: tuple[int, 
 
     Args:
         picture: the path of a file; or an array (H, W, C) or (H, W), uint8 or floats in [-1, 1].
-        shape: (H, W, C), with C = 1 for greyscale or 3 for RGB.
+        shape: (H, W, C), with C = 1 for grayscale or 3 for RGB.
     Raises:
         ConfigError: it is neither a path nor such an array.
         DataError: the file cannot be read.
@@ -54,7 +54,7 @@ def _from_file(path: Path, shape: tuple[int, int, int]) -> OnePicture:
     try:
         with contextlib.closing(ImageFiles(store, name=path.name, options=options, layout=all_files(store))) as images:
             probe = probe_file(store, 0)
-            notes = _changes((probe.height, probe.width, 1 if probe.grey else 3), shape, cropped=False)
+            notes = _changes((probe.height, probe.width, 1 if probe.gray else 3), shape, cropped=False)
             return OnePicture(images.read([0])[0], (*notes, *images.notes))
     except DataError as error:  # on a file among many, which can be spared
         raise DataError(str(error).replace("Remove it.", "Name another picture.")) from None
@@ -92,7 +92,7 @@ def _changes(have: tuple[int, ...], want: tuple[int, int, int], *, cropped: bool
         if cropped and lost > 0.02:
             notes.append(f"the middle of the picture is used: {lost:.0%} at its sides are cut off")
     if have[2] > want[2]:
-        notes.append("the picture has colours and is used in greyscale")
+        notes.append("the picture has colors and is used in grayscale")
     if have[2] < want[2]:
-        notes.append("the picture is greyscale and is used with three equal channels")
+        notes.append("the picture is grayscale and is used with three equal channels")
     return tuple(notes)

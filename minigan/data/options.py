@@ -28,7 +28,7 @@ class SourceOptions:
 def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> SourceOptions:
     if channels not in (None, 1, 3):
         raise ConfigError(
-            f"channels must be 1 (greyscale) or 3 (colour), got {channels!r}. Leave it out for the source's own."
+            f"channels must be 1 (grayscale) or 3 (color), got {channels!r}. Leave it out for the source's own."
         )
     if count is not None and not _is_positive(count):
         raise ConfigError(f"count must be a positive integer, got {count!r}.")

@@ -32,8 +32,8 @@ BOTH = (0, 1)
 WIDE = 1.9  # a picture this many times as wide as high may well be two
 SEAMS = 16  # pictures in which a seam is looked for
 EVEN = 0.25  # in the middle of a single photograph, columns differ at least this many times as much as elsewhere
-FLAT = 1.0  # grey levels: where neighbouring columns differ less on average, nothing is seen of a seam
-SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
+FLAT = 1.0  # gray levels: where neighboring columns differ less on average, nothing is seen of a seam
+SEAM = 2.0  # times the usual difference of neighboring columns, in the middle of a pair
 
 
 class Probes(NamedTuple):
@@ -157,11 +157,11 @@ class SideBySide(PairLayout):
     def remarks(self, probes: Probes) -> tuple[str, ...]:
         """The cut, which is always told.
 
-        Narrow pictures must have a seam in the middle, where columns differ more than neighbours do elsewhere; or a
+        Narrow pictures must have a seam in the middle, where columns differ more than neighbors do elsewhere; or a
         margin, where they do not differ.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        look = self._grey(_spread(narrow or [*probes.a]))
+        look = self._gray(_spread(narrow or [*probes.a]))
         steps = _steps(look, at=1 / 2)
         seam = bool(steps) and float(np.median(steps)) >= SEAM
         margin = bool(steps) and float(np.quantile(steps, MOSTLY)) < EVEN
@@ -199,8 +199,8 @@ class SideBySide(PairLayout):
         found = {folder for folders in parents for folder in folders if folder.name == name}
         return str(self.root / found.pop()) if len(found) == 1 and self.root.is_dir() else None
 
-    def _grey(self, rows: list[int]) -> list[Any]:
-        """Some pictures as grey levels (H, W); damaged ones are left out."""
+    def _gray(self, rows: list[int]) -> list[Any]:
+        """Some pictures as gray levels (H, W); damaged ones are left out."""
         found = []
         for row in rows:
             with contextlib.suppress(DataError):
@@ -265,7 +265,7 @@ class TwoFolders(PairLayout):
             if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
                 return (
                     f"{self.where(row, 0)} is {a.height}x{a.width}, {self.where(row, 1)} {b.height}x{b.width}: each is "
-                    "scaled and centre-cropped alone, so that they may not lie on each other",
+                    "scaled and center-cropped alone, so that they may not lie on each other",
                 )
             if (a.height, a.width) != (b.height, b.width):
                 sizes = f"A is {a.height}x{a.width}, B {b.height}x{b.width}"
@@ -396,7 +396,7 @@ def _spread(rows: list[int]) -> list[int]:
 
 
 def _steps(pictures: Sequence[Any], *, at: float) -> list[float]:
-    """How much the two columns at a place differ in each of some grey pictures (H, W), by neighbours elsewhere.
+    """How much the two columns at a place differ in each of some gray pictures (H, W), by neighbors elsewhere.
 
     Flat pictures, such as maps of small numbers, tell nothing and are left out.
 

@@ -27,7 +27,7 @@ DIRECTIONS = ("AtoB", "BtoA")
 class PairFiles(PairDataset):
     """Dataset of pairs in picture files, decoded batch by batch; each picture is scaled alone.
 
-    Maps of classes are painted in colours, see `minigan.data.class_maps`; then both sides have three channels.
+    Maps of classes are painted in colors, see `minigan.data.class_maps`; then both sides have three channels.
     """
 
     varied: bool = True
@@ -42,8 +42,8 @@ class PairFiles(PairDataset):
         map_notes: list[str] = []
         self._maps = tuple(_maps_of(layout, side, map_notes.append) for side in (0, 1))
         self._tones = [SIXTEEN_BITS if maps else layout.tones(probes, side) for side, maps in enumerate(self._maps)]
-        grey = all(probe.grey for side in probes for probe in side.values())
-        channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
+        gray = all(probe.gray for side in probes for probe in side.values())
+        channels = _channels(options, gray=gray, maps=self._maps, where=str(layout.root))
         height, width = options.size or (self._native[0] if self._native else _commonest(probes.a))
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
@@ -165,13 +165,13 @@ def _readable(layout: PairLayout, side: int, rows: Iterable[int]) -> Iterator[tu
             yield layout.where(row, side), pixels
 
 
-def _channels(options: SourceOptions, *, grey: bool, maps: tuple[ClassMaps | None, ...], where: str) -> int:
-    coloured = any(found is not None and any(len({*colour}) > 1 for colour in found.colours) for found in maps)
-    if coloured and options.channels == 1:
+def _channels(options: SourceOptions, *, gray: bool, maps: tuple[ClassMaps | None, ...], where: str) -> int:
+    colored = any(found is not None and any(len({*color}) > 1 for color in found.colors) for found in maps)
+    if colored and options.channels == 1:
         raise ConfigError(
-            f"{where}: maps of classes are painted in colours, which 1 channel cannot hold. Leave `channels` out."
+            f"{where}: maps of classes are painted in colors, which 1 channel cannot hold. Leave `channels` out."
         )
-    return options.channels or (3 if coloured or not grey else 1)
+    return options.channels or (3 if colored or not gray else 1)
 
 
 def _map_notes(layout: PairLayout, maps: tuple[ClassMaps | None, ...]) -> list[str]:

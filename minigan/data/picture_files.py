@@ -30,7 +30,7 @@ class Format(NamedTuple):
     choices: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
 
-JPEG = Format("JPEG", 65_500, {"quality": QUALITY, "subsampling": 0})  # the full resolution of colours, too
+JPEG = Format("JPEG", 65_500, {"quality": QUALITY, "subsampling": 0})  # the full resolution of colors, too
 TIFF = Format("TIFF", 2**31 - 1, {"compression": "tiff_adobe_deflate"})
 FORMATS = {
     ".png": Format("PNG", 2**31 - 1),

@@ -1,6 +1,6 @@
 """The two mixtures of Gaussians on which mode collapse is measured: 8 on a ring and 25 on a grid.
 
-Their centres and spreads are those of PacGAN (Lin et al. 2018), which follows VEEGAN (Srivastava et al. 2017).
+Their centers and spreads are those of PacGAN (Lin et al. 2018), which follows VEEGAN (Srivastava et al. 2017).
 """
 
 import numpy as np
@@ -33,22 +33,22 @@ class GaussianMixture(Points):
     """Dataset of points drawn from Gaussians of equal weight; the label is the mode.
 
     Attributes:
-        centres: float32 (modes, 2).
+        centers: float32 (modes, 2).
         sigma: standard deviation of each Gaussian, in each direction.
     """
 
-    centres: FloatArray
+    centers: FloatArray
     sigma: float
 
-    def __init__(self, centres: FloatArray, *, name: str, sigma: float, count: int, seed: int) -> None:
+    def __init__(self, centers: FloatArray, *, name: str, sigma: float, count: int, seed: int) -> None:
         # one generator for the modes and one for the noise: a longer set begins with the shorter one's points
         modes_rng, noise_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
-        modes = modes_rng.integers(len(centres), size=count)
+        modes = modes_rng.integers(len(centers), size=count)
         noise = noise_rng.standard_normal((count, 2))
-        points = (centres[modes] + sigma * noise).astype(np.float32)
-        names = tuple(f"({x:.2f}, {y:.2f})" for x, y in centres)
+        points = (centers[modes] + sigma * noise).astype(np.float32)
+        names = tuple(f"({x:.2f}, {y:.2f})" for x, y in centers)
         super().__init__(points, name=name, labels=modes.astype(np.int64), classes=names)
-        self.centres = centres
+        self.centers = centers
         self.sigma = sigma
 
 
@@ -61,8 +61,8 @@ def ring(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
     Source: Lin et al. 2018 ("PacGAN"), section 4.1.
     """
     angle = 2 * np.pi * np.arange(8) / 8
-    centres = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    return GaussianMixture(centres, name="ring", sigma=0.01, count=count, seed=seed)
+    centers = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    return GaussianMixture(centers, name="ring", sigma=0.01, count=count, seed=seed)
 
 
 def grid(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
@@ -74,5 +74,5 @@ def grid(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
     Source: Lin et al. 2018 ("PacGAN"), section 4.1.
     """
     axis = np.arange(-4, 5, 2, dtype=np.float32)
-    centres = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    return GaussianMixture(centres, name="grid", sigma=0.05, count=count, seed=seed)
+    centers = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    return GaussianMixture(centers, name="grid", sigma=0.05, count=count, seed=seed)

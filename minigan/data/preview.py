@@ -17,7 +17,7 @@ WIDTH = 760  # pixels, about, of the picture
 LONGEST = 128  # pixels a side of a shown item
 MOST_COLUMNS, MOST_ROWS, PLAIN_ROWS = 10, 20, 6
 POINTS = 10_000
-GROUND, INK = 32, 220  # shades of grey
+GROUND, INK = 32, 220  # shades of gray
 TYPE = 13  # pixels, the size of letters
 STRIP = TYPE + 11  # pixels, the height of a line of text: nearer to what is above it
 TRIES = 8  # items tried in place of one that cannot be read
@@ -120,7 +120,7 @@ def _shown(dataset: Collection, row: int) -> tuple[np.ndarray, ...]:
 
 
 def _at_size(pixels: PixelArray) -> PixelArray:
-    """A picture enlarged by a whole number if it is small, and scaled down if it is large; in colour."""
+    """A picture enlarged by a whole number if it is small, and scaled down if it is large; in color."""
     height, width, _ = pixels.shape
     if max(height, width) > LONGEST:
         scale = LONGEST / max(height, width)

@@ -25,7 +25,7 @@ def covering_box(*, have: tuple[int, int], want: tuple[int, int]) -> tuple[float
 
 
 def cover(image: Any, *, size: tuple[int, int]) -> Any:
-    """Scales and centre-crops a Pillow image of mode L, RGB or F to `size` (H, W)."""
+    """Scales and center-crops a Pillow image of mode L, RGB or F to `size` (H, W)."""
     if (image.height, image.width) == size:
         return image
     box = covering_box(have=(image.height, image.width), want=size)
@@ -33,7 +33,7 @@ def cover(image: Any, *, size: tuple[int, int]) -> Any:
 
 
 def resized(images: npt.NDArray[Pixels], *, size: tuple[int, int]) -> npt.NDArray[Pixels]:
-    """Scales and centre-crops a batch (n, H, W, C), uint8 or float32; an unchanged size needs no Pillow."""
+    """Scales and center-crops a batch (n, H, W, C), uint8 or float32; an unchanged size needs no Pillow."""
     if images.shape[1:3] == size:
         return images
     pillow = load_pillow()

@@ -1,4 +1,4 @@
-"""The embedded shapes: coloured shapes on textured grounds, each scene with a map of its classes, at any size.
+"""The embedded shapes: colored shapes on textured grounds, each scene with a map of its classes, at any size.
 
 Scene i depends only on (seed, i). It has one main shape, whose class is the label, in front of up to two small ones.
 """
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from minigan.data.cache import CACHE_BYTES, PixelCache
 from minigan.data.dataset import FloatArray, IndexArray, LabelArray, PairDataset, PixelArray, PixelDataset, unit_range
 
-__all__ = ["CLASSES", "MASK_COLOURS", "ShapePairs", "Shapes"]
+__all__ = ["CLASSES", "MASK_COLORS", "ShapePairs", "Shapes"]
 
 Array = npt.NDArray[np.float32]
 
@@ -20,7 +20,7 @@ STREAM = 0x54A9E5  # keeps these random numbers apart from others of the same se
 LAYERS = 3  # two small shapes, then the main one in front
 CHUNK_PIXELS = 2**16
 
-MASK_COLOURS: tuple[tuple[int, int, int], ...] = (
+MASK_COLORS: tuple[tuple[int, int, int], ...] = (
     (0, 0, 0),  # the ground
     (230, 25, 75),
     (60, 180, 75),
@@ -35,18 +35,18 @@ class Scenes(NamedTuple):
     """Random properties of a batch of n scenes; lengths are relative to the image's shorter side."""
 
     kind: npt.NDArray[np.int64]  # (n, LAYERS) class, or -1 for none
-    centre: Array  # (n, LAYERS, 2)
+    center: Array  # (n, LAYERS, 2)
     radius: Array  # (n, LAYERS)
     angle: Array  # (n, LAYERS)
-    fill: Array  # (n, LAYERS, 3) colours in [0, 1]
-    ground: Array  # (n, 2, 3) the two colours of the texture
+    fill: Array  # (n, LAYERS, 3) colors in [0, 1]
+    ground: Array  # (n, 2, 3) the two colors of the texture
     texture: npt.NDArray[np.int64]  # (n,) its kind
     waves: Array  # (n, 3, 3) frequency x, frequency y and phase of its three waves
     grain: Array  # (n, H, W) noise of every pixel
 
 
 class Shapes(PixelDataset):
-    """Embedded dataset of colour images (H, W, 3) of six shapes, whose labels run through the classes in turn.
+    """Embedded dataset of color images (H, W, 3) of six shapes, whose labels run through the classes in turn.
 
     Args:
         size: (H, W).
@@ -78,7 +78,7 @@ class Shapes(PixelDataset):
 
 
 class ShapePairs(PairDataset):
-    """Embedded dataset of the scenes of `Shapes` paired with maps of their classes, painted in MASK_COLOURS.
+    """Embedded dataset of the scenes of `Shapes` paired with maps of their classes, painted in MASK_COLORS.
 
     Args:
         size: (H, W).
@@ -149,7 +149,7 @@ def _draw_scenes(seed: int, indices: IndexArray, *, height: int, width: int) -> 
     waves = uniform[:, 32:41].reshape(n, 3, 3)
     return Scenes(
         kind=kind,
-        centre=(2 * layer[..., 2:4] - 1) * reach[:, None],
+        center=(2 * layer[..., 2:4] - 1) * reach[:, None],
         radius=small + span * layer[..., 4],
         angle=2 * np.pi * layer[..., 5],
         fill=_rgb(hue, saturation=0.65 + 0.35 * layer[..., 7], value=0.75 + 0.25 * layer[..., 0]),
@@ -178,7 +178,7 @@ def _painted(scenes: Scenes, *, height: int, width: int) -> PixelArray:
         classes = np.where(cover >= 0.5, kind[:, None, None] + 1, classes)
     scene += 0.02 * scenes.grain[..., None]
     pixels = (np.clip(scene, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
-    return np.concatenate([pixels, np.array(MASK_COLOURS, dtype=np.uint8)[classes]], axis=3)
+    return np.concatenate([pixels, np.array(MASK_COLORS, dtype=np.uint8)[classes]], axis=3)
 
 
 def _axis(length: int, side: int) -> Array:
@@ -187,7 +187,7 @@ def _axis(length: int, side: int) -> Array:
 
 
 def _texture(scenes: Scenes, x: Array, y: Array) -> Array:
-    """Mixing ratio of the two ground colours at each pixel, (n, H, W) in [0, 1]."""
+    """Mixing ratio of the two ground colors at each pixel, (n, H, W) in [0, 1]."""
     fx, fy, phase = (scenes.waves[:, :, k, None, None] for k in range(3))
     ramp = fx * x + fy * y  # (n, 3, H, W)
     along = ramp / (np.hypot(fx, fy) + np.float32(1e-6))
@@ -204,8 +204,8 @@ def _texture(scenes: Scenes, x: Array, y: Array) -> Array:
 def _shape(scenes: Scenes, layer: int, x: Array, y: Array) -> tuple[Array, Array]:
     """Signed distance to the outline of each scene's shape, negative inside, and its shading: both (n, H, W)."""
     radius = scenes.radius[:, layer, None, None]
-    dx = (x - scenes.centre[:, layer, 0, None, None]) / radius
-    dy = (y - scenes.centre[:, layer, 1, None, None]) / radius
+    dx = (x - scenes.center[:, layer, 0, None, None]) / radius
+    dy = (y - scenes.center[:, layer, 1, None, None]) / radius
     shade: Array = 1 - np.float32(0.16) * np.clip(dx + dy, -1, 1)  # lit from the upper left
     cos, sin = (f(scenes.angle[:, layer, None, None]) for f in (np.cos, np.sin))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
@@ -246,7 +246,7 @@ def _star(u: Array, v: Array) -> Array:
 
 
 def _rgb(hue: Array, *, saturation: Array, value: Array) -> Array:
-    """Converts HSV colours to RGB, in a new last axis of 3."""
+    """Converts HSV colors to RGB, in a new last axis of 3."""
     sector = (hue[..., None] * 6 + np.array([5, 3, 1], dtype=np.float32)) % 6
     dip = np.clip(np.minimum(sector, 4 - sector), 0, 1)
     rgb: Array = value[..., None] * (1 - saturation[..., None] * dip)

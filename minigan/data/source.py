@@ -11,7 +11,7 @@ import numpy as np
 from minigan.data.archive import open_archive
 from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
-from minigan.data.channels import Recoloured
+from minigan.data.channels import Recolored
 from minigan.data.cifar import cifar_kind, find_cifar, read_cifar
 from minigan.data.dataset import Collection, Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
@@ -54,16 +54,16 @@ def open_dataset(
     """Opens a dataset of images or points: an embedded one, one in a file or folder, or an array.
 
     Args:
-        source: a name, a path or an array. Names are `digits`, `shapes`, `tinted` (digits in two colours), `ring` and
+        source: a name, a path or an array. Names are `digits`, `shapes`, `tinted` (digits in two colors), `ring` and
             `grid`; for a folder of such a name
             write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, a binary of
             CIFAR-10, CIFAR-100 or STL-10, .npy or .npz, a folder of images (folders in it are classes), or a zip of
             one. Of folders or files that are splits the training set is taken; a `dataset.json` may list labels. With
-            the prefix `stacked:` three greyscale images at a time become the red, green and blue of one; the source
+            the prefix `stacked:` three grayscale images at a time become the red, green and blue of one; the source
             must then have ten classes. An array is like that of an .npy file: images (N, H, W, C) of uint8 or other
             integers, float images in [0, 1] or [-1, 1], or points (N, 2).
-        size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
-        channels: 1 for greyscale, 3 for colour. None keeps the source's own.
+        size: scale and center-crop images to this: a side, or (height, width). None keeps the source's own.
+        channels: 1 for grayscale, 3 for color. None keeps the source's own.
         count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
             dataset: 20,000 digits, 10,000 shapes, 100,000 points.
         seed: of the embedded and the stacked datasets, which are random.
@@ -116,13 +116,13 @@ def open_pairs(
       whose files have the same names;
     - pictures side by side: the left half is A, the right half is B.
 
-    A side that holds maps of classes, as numbers, with a palette or in exact colours, is scaled without interpolation,
-    and numbers are painted in colours; see `minigan.data.class_maps`. `notes` tells what was found and left out.
+    A side that holds maps of classes, as numbers, with a palette or in exact colors, is scaled without interpolation,
+    and numbers are painted in colors; see `minigan.data.class_maps`. `notes` tells what was found and left out.
 
     Args:
         source: `shapes`, or a path to a folder or zip of pictures.
         targets: folder or zip of the pictures B; None finds them in the source.
-        size: scale and centre-crop each picture to this. None keeps the source's own, that of A.
+        size: scale and center-crop each picture to this. None keeps the source's own, that of A.
         direction: "AtoB" makes A the input and B the output, "BtoA" the other way round.
         split: name of the sub-folder to take. None takes `train` if there is one, and everything otherwise.
         channels, count, seed, cache_bytes: see `open_dataset`.
@@ -177,7 +177,7 @@ def _open_embedded(name: str, options: SourceOptions, *, seed: int) -> Dataset:
         return mixture(seed=seed) if options.count is None else mixture(count=options.count, seed=seed)
     images = {"digits": _digits, "shapes": _shapes, "tinted": _tinted}[name](options, seed=seed)
     channels = options.channels or images.shape[2]
-    return images if channels == images.shape[2] else Recoloured(images, channels=channels)
+    return images if channels == images.shape[2] else Recolored(images, channels=channels)
 
 
 def _digits(options: SourceOptions, *, seed: int) -> PixelDataset:
@@ -198,7 +198,7 @@ def _shapes(options: SourceOptions, *, seed: int) -> PixelDataset:
 def _open_stacked(source: str, options: SourceOptions, *, seed: int) -> StackedImages:
     if source.startswith(STACKED):
         raise ConfigError(
-            f"{STACKED}{STACKED}: stacked images have colours and cannot be stacked again. Write {STACKED} once."
+            f"{STACKED}{STACKED}: stacked images have colors and cannot be stacked again. Write {STACKED} once."
         )
     if options.channels == 1:
         raise ConfigError(f"{STACKED}{source}: stacked images have 3 channels, got channels=1. Leave channels out.")

@@ -1,4 +1,4 @@
-"""Stacked greyscale images: three drawn at random become the red, green and blue of one.
+"""Stacked grayscale images: three drawn at random become the red, green and blue of one.
 
 Ten classes become a thousand of equal size, so missing modes can be counted. With MNIST this is "Stacked MNIST" (Metz
 et al. 2017; Srivastava et al. 2017, "VEEGAN"), with 128,000 images as in PacGAN (Lin et al. 2018, section 4.2).
@@ -18,10 +18,10 @@ STREAM = 0x57ACC  # keeps these random numbers apart from others of the same see
 
 
 class StackedImages(Dataset):
-    """Dataset of colour images (H, W, 3), each stacked from three greyscale ones; the label is 100 a + 10 b + c.
+    """Dataset of color images (H, W, 3), each stacked from three grayscale ones; the label is 100 a + 10 b + c.
 
     Args:
-        source: labelled greyscale images of ten classes; `close` closes it, too.
+        source: labeled grayscale images of ten classes; `close` closes it, too.
         count: number of images; a larger dataset of the same seed begins with the same images.
         seed: of the choice of images.
     Raises:
@@ -35,7 +35,7 @@ class StackedImages(Dataset):
     def __init__(self, source: Dataset, *, count: int = 128_000, seed: int = 0) -> None:
         labels = source.labels
         if len(source.shape) != 3 or source.shape[2] != 1:
-            raise DataError(f"expected greyscale images to stack, found {source.describe()}. Choose another source.")
+            raise DataError(f"expected grayscale images to stack, found {source.describe()}. Choose another source.")
         if labels is None or labels.min() < 0 or labels.max() >= CLASSES:
             found = "no labels" if labels is None else f"labels from {labels.min()} to {labels.max()}"
             raise DataError(

@@ -108,7 +108,7 @@ class StoredArray(np.memmap[Any, np.dtype[Any]]):
         rows = rows.astype(np.int64) % len(self)
         first = self.__array_interface__["data"][0] - self._origin
         bytes_ = np.empty((len(rows), length), dtype=np.uint8)
-        # neighbours in the file that are neighbours here are read at once
+        # neighbors in the file that are neighbors here are read at once
         together = np.diff(rows) == (1 if self.strides[0] == length else len(self))
         starts = np.flatnonzero(np.concatenate(([True], ~together)))
         for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):

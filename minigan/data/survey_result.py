@@ -27,7 +27,7 @@ class Survey:
         looked_at: the number of items whose size and tone were looked at, evenly spread.
         sizes: how many of those have which size (height, width), the commonest first; of pairs, that of the first
             picture; empty for points.
-        greyscale, colour: how many of those are greyscale, and how many are in colour.
+        grayscale, color: how many of those are grayscale, and how many are in color.
         read: the number of items that were read for their values; all of them with a check.
         lowest, highest: the range of values: 0 to 255 in 8 bits, -1 to 1 in floats; NaN if nothing could be read.
         eight_bits: whether the values have 8 bits.
@@ -35,7 +35,7 @@ class Survey:
         notes: lines on how the source was understood: the split taken, files left out, values clipped.
         damaged: a line for each item that was found to be damaged, which names it and says why.
         duplicates: the number of items that are equal to an earlier one, value by value; None without a check.
-        constant: the number of pictures of one colour alone; None without a check.
+        constant: the number of pictures of one color alone; None without a check.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Survey:
     count: int
     looked_at: int
     sizes: Mapping[tuple[int, int], int]
-    greyscale: int
-    colour: int
+    grayscale: int
+    color: int
     read: int
     lowest: float
     highest: float
@@ -110,7 +110,7 @@ def rows_of(facts: Mapping[str, list[str]]) -> list[str]:
 def _facts(found: Survey) -> dict[str, list[str]]:
     facts = {"kind": [found.kind] if found.kind else [], found.items: [_number(found)]}
     if found.items != "points":
-        facts |= {"size": [_sizes(found)], "colour": [_tones(found)]}
+        facts |= {"size": [_sizes(found)], "color": [_tones(found)]}
     facts["values"] = [_values(found)]
     if found.classes:
         facts["classes"] = list(_classes(found.classes))
@@ -144,9 +144,9 @@ def _sizes(found: Survey) -> str:
 
 
 def _tones(found: Survey) -> str:
-    if found.greyscale and found.colour:
-        return f"mixed: {found.colour:,} in colour, {found.greyscale:,} greyscale"
-    return "greyscale" if found.greyscale else "colour (RGB)"
+    if found.grayscale and found.color:
+        return f"mixed: {found.color:,} in color, {found.grayscale:,} grayscale"
+    return "grayscale" if found.grayscale else "color (RGB)"
 
 
 def _values(found: Survey) -> str:
@@ -178,7 +178,7 @@ def _checked(found: Survey) -> Iterator[str]:
     if found.duplicates:
         yield f"{found.duplicates:,} are equal to an earlier one"
     if found.constant:
-        yield f"{found.constant:,} have one colour alone"
+        yield f"{found.constant:,} have one color alone"
 
 
 def _cut(name: str, width: int) -> str:

@@ -42,14 +42,14 @@ def survey(
     split: str | None = None,
     watch: Watch | None = None,
 ) -> Survey:
-    """Finds out what a source of data holds: kind, number, sizes, colour, classes, and what was left out.
+    """Finds out what a source of data holds: kind, number, sizes, color, classes, and what was left out.
 
         print(minigan.survey("photos/", check=True))
 
     Args:
         source: see `minigan.open_dataset` and, for pairs, `minigan.data.open_pairs`.
         targets: folder or zip of the other pictures of pairs, see `open_pairs`.
-        check: read every item, and count duplicates and pictures of one colour. Without it the headers of up
+        check: read every item, and count duplicates and pictures of one color. Without it the headers of up
             to 100,000 files and 64 items, evenly spread, are read, or as many as two seconds each allow.
         pairs: take pictures as pairs, or not; None decides by their names and shapes.
         split: of pairs, the part to take; None takes `train` if there is one.
@@ -137,7 +137,7 @@ def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None =
     sample = _sample(count)
     contents.look(dataset, () if check else sample)
     contents.take(dataset, np.arange(count) if check else sample[:READ], watch=watch)
-    looks, grey = contents.looks, sum(number for look, number in contents.looks.items() if look.grey)
+    looks, gray = contents.looks, sum(number for look, number in contents.looks.items() if look.gray)
     sizes: Counter[tuple[int, int]] = Counter()
     for look, number in looks.items():
         sizes[look.height, look.width] += number
@@ -148,8 +148,8 @@ def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None =
         count=count,
         looked_at=contents.looked_at,
         sizes={} if points else dict(sizes.most_common()),
-        greyscale=0 if points else grey,
-        colour=0 if points else looks.total() - grey,
+        grayscale=0 if points else gray,
+        color=0 if points else looks.total() - gray,
         read=contents.read,
         lowest=contents.lowest,
         highest=contents.highest,

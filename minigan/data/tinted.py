@@ -1,4 +1,4 @@
-"""The embedded tinted digits: digits in ink on a coloured sheet, whose map from and to the digits is known."""
+"""The embedded tinted digits: digits in ink on a colored sheet, whose map from and to the digits is known."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from minigan.data.digits import Digits
 
 __all__ = ["Tinted", "tinted"]
 
-SHEET, INK = (38, 70, 132), (246, 190, 74)  # colours of 0 and of 255
+SHEET, INK = (38, 70, 132), (246, 190, 74)  # colors of 0 and of 255
 OTHERS = 500_000_003  # added to the seed: none of these digits is one of the embedded digits of that seed
 
 
 class Tinted(PixelDataset):
-    """Greyscale images in two colours: black becomes the sheet's, white the ink's, and grey lies between.
+    """Grayscale images in two colors: black becomes the sheet's, white the ink's, and gray lies between.
 
     Args:
-        source: greyscale images; `close` closes it, too.
+        source: grayscale images; `close` closes it, too.
     Attributes:
         source: the source, as given. Its items are the truth of these.
     """
@@ -32,14 +32,14 @@ class Tinted(PixelDataset):
         )
         self.source = source
         share = np.arange(256)[:, None] / 255
-        self._colours = np.rint(share * np.array(INK) + (1 - share) * np.array(SHEET)).astype(np.uint8)
+        self._colors = np.rint(share * np.array(INK) + (1 - share) * np.array(SHEET)).astype(np.uint8)
 
     def close(self) -> None:
         self.source.close()
 
     def decode(self, indices: IndexArray) -> PixelArray:
-        coloured: PixelArray = self._colours[self.source.pixels(indices)[..., 0]]
-        return coloured
+        colored: PixelArray = self._colors[self.source.pixels(indices)[..., 0]]
+        return colored
 
 
 def tinted(*, size: tuple[int, int], count: int, seed: int, cache_bytes: int) -> Tinted:

@@ -70,7 +70,7 @@ SIXTEEN_BITS = Tones(0, 0xFFFF, 0, 0xFFFF)
 
 
 def common_tones(pictures: Iterator[tuple[str, npt.NDArray[Any]]], *, where: str) -> Tones:
-    """The range of greyscale pictures of more than 8 bits.
+    """The range of grayscale pictures of more than 8 bits.
 
     Args:
         pictures: the name and the values of each.

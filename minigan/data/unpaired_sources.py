@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from minigan.data.cache import CACHE_BYTES
-from minigan.data.channels import Recoloured
+from minigan.data.channels import Recolored
 from minigan.data.dataset import Dataset, PixelDataset
 from minigan.data.digits import Digits
 from minigan.data.files import FileStore
@@ -42,7 +42,7 @@ class UnpairedSource:
     Attributes:
         a: a source of images, see `minigan.open_dataset`; or a folder or zip with both sides, if `b` is "".
         b: a source of images; "" takes the other side of `a`: its folder, or an embedded set's counterpart.
-        a_class, b_class: name or number of the only class to take of a labelled source; "" takes all.
+        a_class, b_class: name or number of the only class to take of a labeled source; "" takes all.
     """
 
     a: str
@@ -118,9 +118,9 @@ def open_unpaired(
             other; or a folder or zip with both sides, as `trainA` and `trainB`, `train/A` and `train/B` or `A` and `B`,
             where `testA` and `testB` are held out of training.
         b: a source of images; "" takes the other side of `a`.
-        size: scale and centre-crop all images to this. None keeps each side's own.
-        a_channels, b_channels: 1 for greyscale, 3 for colour. None keeps each side's own.
-        a_class, b_class: name or number of the only class to take of a labelled source; "" takes all.
+        size: scale and center-crop all images to this. None keeps each side's own.
+        a_channels, b_channels: 1 for grayscale, 3 for color. None keeps each side's own.
+        a_class, b_class: name or number of the only class to take of a labeled source; "" takes all.
         part: "train", or "held-out" for the images that are kept out of training.
         held_back: number of images of each side that are held out where no folder says which, at most a tenth. Of
             embedded sources none are: new ones are drawn.
@@ -186,20 +186,20 @@ def _known(names: tuple[str, str], options: Sequence[SourceOptions], *, seed: in
     size, count = options[0].size or (28, 28), 20_000
     settings = {"size": size, "count": count, "cache_bytes": options[0].cache_bytes}
     plain = Digits(seed=seed, **settings)  # type: ignore[arg-type]
-    coloured = tinted(seed=seed, **settings)  # type: ignore[arg-type]
-    truths = {"digits": (plain, Tinted(plain)), "tinted": (coloured, coloured.source)}
+    colored = tinted(seed=seed, **settings)  # type: ignore[arg-type]
+    truths = {"digits": (plain, Tinted(plain)), "tinted": (colored, colored.source)}
     (a, a_truth), (b, b_truth) = (truths[name] for name in names)
     a_channels, b_channels = (chosen.channels or own.shape[2] for chosen, own in zip(options, (a, b), strict=True))
     return UnpairedDataset(
-        _recoloured(a, a_channels),
-        _recoloured(b, b_channels),
-        a_truth=_recoloured(a_truth, b_channels),
-        b_truth=_recoloured(b_truth, a_channels),
+        _recolored(a, a_channels),
+        _recolored(b, b_channels),
+        a_truth=_recolored(a_truth, b_channels),
+        b_truth=_recolored(b_truth, a_channels),
     )
 
 
-def _recoloured(images: PixelDataset, channels: int) -> PixelDataset:
-    return images if images.shape[2] == channels else Recoloured(images, channels=channels)
+def _recolored(images: PixelDataset, channels: int) -> PixelDataset:
+    return images if images.shape[2] == channels else Recolored(images, channels=channels)
 
 
 # ---------------------------------------------------------------------------------------------- two sources

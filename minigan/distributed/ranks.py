@@ -123,7 +123,7 @@ class Ranks:
 
         Args:
             batch_size: examples of the whole batch.
-            together: neighbours that stay on one rank: the examples of a pack.
+            together: neighbors that stay on one rank: the examples of a pack.
         Returns:
             Examples of a rank.
         Raises:

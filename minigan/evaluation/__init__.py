@@ -6,7 +6,7 @@ from minigan.evaluation.classifier_cache import cache_folder, kept_classifier
 from minigan.evaluation.data_and_features import FEATURES, choose_features, open_like
 from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelFeatures, StackedClassifier
 from minigan.evaluation.monitor import Monitor, rank
-from minigan.evaluation.nearest_images import Neighbours, nearest_items, neighbour_picture
+from minigan.evaluation.nearest_images import Neighbors, nearest_items, neighbor_picture
 from minigan.evaluation.paired_scores import Likeness, MapScore
 from minigan.evaluation.palette import Palette, find_palette, palette_of
 from minigan.evaluation.report import Figure, Report
@@ -21,7 +21,7 @@ __all__ = [
     "Likeness",
     "MapScore",
     "Monitor",
-    "Neighbours",
+    "Neighbors",
     "Palette",
     "PixelFeatures",
     "Report",
@@ -32,7 +32,7 @@ __all__ = [
     "find_palette",
     "kept_classifier",
     "nearest_items",
-    "neighbour_picture",
+    "neighbor_picture",
     "open_like",
     "palette_of",
     "rank",

@@ -18,7 +18,7 @@ from minigan.evaluation.metrics import (
     prdc,
 )
 from minigan.evaluation.metrics.checks import FloatArray, IntegerArray
-from minigan.evaluation.nearest_images import Neighbours, nearest_items
+from minigan.evaluation.nearest_images import Neighbors, nearest_items
 from minigan.evaluation.report import Figure, Report
 
 __all__ = ["LEAST", "ImageBattery", "check_samples", "evaluate_points"]
@@ -29,9 +29,9 @@ SUBSETS = 100  # for the kernel distance, 1,000 examples each, as in Bińkowski 
 MOST_FOR_PRDC = 10_000
 MOST_FOR_PATCHES, PATCHES, DIRECTIONS = 2048, 64, 256  # images, patches of each, and random directions
 MOST_FOR_BIRTHDAYS = 5000
-MOST_FOR_NEIGHBOURS = 1000
-SHOWN_NEIGHBOURS = 3
-NEIGHBOURHOOD = 5  # k of precision, recall, density and coverage, as in Naeem et al. 2020
+MOST_FOR_NEIGHBORS = 1000
+SHOWN_NEIGHBORS = 3
+NEIGHBORHOOD = 5  # k of precision, recall, density and coverage, as in Naeem et al. 2020
 
 
 def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> Report:
@@ -50,7 +50,7 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
         raise DataError(f"expected a mixture whose modes are known, found {dataset.describe()}. Use ring or grid.")
     check_samples(points, dataset.shape)
     rows = np.random.default_rng(seed).permutation(len(dataset))[: len(points)]
-    own, real = (mode_coverage(x, centres=dataset.centres, sigma=dataset.sigma) for x in (points, dataset.read(rows)))
+    own, real = (mode_coverage(x, centers=dataset.centers, sigma=dataset.sigma) for x in (points, dataset.read(rows)))
     n, of = len(points), own.of
     figures = (
         Figure("modes", own.modes, "higher", f"of {of}, with a sample within 3 sigma", n, len(rows), real.modes),
@@ -96,7 +96,7 @@ class ImageBattery:
         self.reference_features, self.fresh_features = features(self.reference), features(self.fresh)
         self.moments = Moments.of(self.reference_features)
 
-    def report(self, samples: np.ndarray) -> tuple[Report, Neighbours]:
+    def report(self, samples: np.ndarray) -> tuple[Report, Neighbors]:
         """Computes all figures, and finds the training images nearest to the first 1,000 samples.
 
         Args:
@@ -117,17 +117,17 @@ class ImageBattery:
                 f"dimensions ({features.shape[1]}): compare it only with the data's own, or use more examples."
             )
         labels, histogram = self._labels(features)
-        near, neighbours = self._neighbours(samples)
+        near, neighbors = self._neighbors(samples)
         figures = (
             *labels,
             *self._distances(features),
-            *self._neighbourhoods(features),
+            *self._neighborhoods(features),
             *self._patches(samples),
             self._birthdays(samples),
             *near,
         )
         report = Report(figures, self.seed, str(self.features), tuple(histogram.tolist()), tuple(remarks))
-        return report, neighbours
+        return report, neighbors
 
     def _labels(self, features: np.ndarray) -> tuple[tuple[Figure, ...], IntegerArray]:
         if not isinstance(self.features, ImageClassifier):
@@ -156,14 +156,14 @@ class ImageBattery:
             Figure("kid", kid.mean, "lower", "kernel distance of these features", *counts, fresh_kid.mean, kid.std),
         )
 
-    def _neighbourhoods(self, features: np.ndarray) -> tuple[Figure, ...]:
+    def _neighborhoods(self, features: np.ndarray) -> tuple[Figure, ...]:
         real, fresh, own = (x[:MOST_FOR_PRDC] for x in (self.reference_features, self.fresh_features, features))
-        values, fresh_values = (prdc(real, x, k=NEIGHBOURHOOD) for x in (own, fresh))
+        values, fresh_values = (prdc(real, x, k=NEIGHBORHOOD) for x in (own, fresh))
         meanings = {
             "precision": "share of samples among the data",
             "recall": "share of the data among the samples",
-            "density": "real neighbourhoods around a sample, by 5",
-            "coverage": "share of real neighbourhoods with a sample",
+            "density": "real neighborhoods around a sample, by 5",
+            "coverage": "share of real neighborhoods with a sample",
         }
         return tuple(
             Figure(name, value, "higher", meanings[name], len(own), len(real), fresh_value)
@@ -197,13 +197,11 @@ class ImageBattery:
         meaning = "pairs for one near-duplicate, by pixels"
         return Figure("support", own.support, "data's", meaning, n, n, fresh.support)
 
-    def _neighbours(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], Neighbours]:
+    def _neighbors(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], Neighbors]:
         """Compares distances to the training images: of samples, and of real images taken out of these."""
-        n = min(MOST_FOR_NEIGHBOURS, len(samples), self.count)
+        n = min(MOST_FOR_NEIGHBORS, len(samples), self.count)
         left_out, train = self.rows[:n], self.rows[n:]
-        own = nearest_items(
-            self.pixels(samples[:n]), self.dataset, rows=train, features=self.pixels, k=SHOWN_NEIGHBOURS
-        )
+        own = nearest_items(self.pixels(samples[:n]), self.dataset, rows=train, features=self.pixels, k=SHOWN_NEIGHBORS)
         real = self._distance_of_real(self.pixels(self.dataset.read(left_out)), train)
         ratio = float(np.median(own.distances[:, 0])) / max(float(np.median(real)), np.finfo(np.float64).tiny)
         counts = n, len(train)

@@ -92,7 +92,7 @@ def class_count(dataset: Dataset) -> int:
     remedy = "Use `features='pixels'`, or other data."
     if labels is None or len(dataset.shape) != 3:
         found = "no labels" if labels is None else "points"
-        raise DataError(f"{dataset.name}: expected labelled images for a classifier, found {found}. {remedy}")
+        raise DataError(f"{dataset.name}: expected labeled images for a classifier, found {found}. {remedy}")
     classes = int(labels.max()) + 1
     if labels.min() < 0 or not 2 <= classes <= MOST_CLASSES:
         raise DataError(
@@ -119,12 +119,12 @@ def train_classifier(
     figures must not depend on the precision of what they measure.
 
     Args:
-        dataset: labelled images.
+        dataset: labeled images.
         seed: of the weights, the order and the choice of held-out images.
         backend: an object or a name.
         steps: number of batches.
     Raises:
-        DataError: the dataset has no labelled images, or too few.
+        DataError: the dataset has no labeled images, or too few.
     """
     classes = class_count(dataset)
     held_out, train = _split(dataset, np.random.default_rng([seed, 0]))

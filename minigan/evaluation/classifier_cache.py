@@ -61,13 +61,13 @@ def kept_classifier(
     """Loads the classifier of a dataset from the cache folder, or trains one and keeps it there.
 
     Args:
-        dataset: labelled images.
+        dataset: labeled images.
         seed: of the training.
         backend: an object or a name, for training and for running it; in fp32 if it is named.
         say: called with a line on what takes long or went wrong.
         ranks: that all call this: the first has the classifier, and hands it round.
     Raises:
-        DataError: the dataset has no labelled images, or too few.
+        DataError: the dataset has no labeled images, or too few.
     """
     classes = class_count(dataset)
     if ranks.size == 1:

@@ -61,16 +61,16 @@ def choose_features(
     """
     if kind not in (None, *FEATURES):
         raise ConfigError(f"features must be one of {', '.join(FEATURES)}, got {kind!r}.")
-    labelled = dataset.source if isinstance(dataset, StackedImages) else dataset
-    if isinstance(labelled, Subset) and labelled.labels is None:
-        labelled = labelled.source  # of one class: a classifier of all is one of these images, too
+    labeled = dataset.source if isinstance(dataset, StackedImages) else dataset
+    if isinstance(labeled, Subset) and labeled.labels is None:
+        labeled = labeled.source  # of one class: a classifier of all is one of these images, too
     if kind is None:
         try:
-            class_count(labelled)
+            class_count(labeled)
         except DataError as error:
             say(f"features are pixels: {str(error).partition('. ')[0]}.")
             kind = "pixels"
     if kind == "pixels":
         return PixelFeatures()
-    classifier = kept_classifier(labelled, backend=backend, say=say, ranks=ranks)
+    classifier = kept_classifier(labeled, backend=backend, say=say, ranks=ranks)
     return StackedClassifier(classifier) if isinstance(dataset, StackedImages) else classifier

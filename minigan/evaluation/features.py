@@ -73,7 +73,7 @@ class ImageClassifier(ABC):
 
 
 class StackedClassifier(ImageClassifier):
-    """A classifier of greyscale images, applied to red, green and blue in turn.
+    """A classifier of grayscale images, applied to red, green and blue in turn.
 
     With ten classes the label is 100 a + 10 b + c, as in `minigan.data.StackedImages`. The features are those of the
     three channels, concatenated.

@@ -105,7 +105,7 @@ class Monitor:
     def _figures(self, features: np.ndarray) -> dict[str, float]:
         """The figures of all features, or of all points."""
         if self.mixture is not None:
-            found = mode_coverage(features, centres=self.mixture.centres, sigma=self.mixture.sigma)
+            found = mode_coverage(features, centers=self.mixture.centers, sigma=self.mixture.sigma)
             return {"modes": float(found.modes), "high_quality": found.high_quality}
         rng = np.random.default_rng(self.seed)
         return {

@@ -10,12 +10,12 @@ from minigan.evaluation.features import FeatureFunction
 from minigan.evaluation.metrics import nearest
 from minigan.evaluation.metrics.checks import FloatArray, IntegerArray
 
-__all__ = ["Neighbours", "nearest_items", "neighbour_picture"]
+__all__ = ["Neighbors", "nearest_items", "neighbor_picture"]
 
 CHUNK = 8192  # items of the data that are compared at a time
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """The k nearest items of a dataset, for each of N queries.
 
     Attributes:
@@ -29,7 +29,7 @@ class Neighbours(NamedTuple):
 
 def nearest_items(
     queries: np.ndarray, dataset: Dataset, *, rows: IntegerArray, features: FeatureFunction, k: int = 1
-) -> Neighbours:
+) -> Neighbors:
     """Finds the k items of a dataset that are nearest to each query.
 
     Args:
@@ -37,7 +37,7 @@ def nearest_items(
         dataset: images.
         rows: indices of the items to search, at least k.
         features: the function that made the queries.
-        k: number of neighbours.
+        k: number of neighbors.
     """
     items: IntegerArray = np.empty((len(queries), 0), dtype=np.int64)
     distances: FloatArray = np.empty((len(queries), 0))
@@ -47,18 +47,18 @@ def nearest_items(
         items, distances = np.hstack([items, part[found]]), np.hstack([distances, apart])
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
         items, distances = np.take_along_axis(items, order, axis=1), np.take_along_axis(distances, order, axis=1)
-    return Neighbours(items, distances)
+    return Neighbors(items, distances)
 
 
-def neighbour_picture(samples: np.ndarray, dataset: Dataset, items: IntegerArray) -> np.ndarray:
+def neighbor_picture(samples: np.ndarray, dataset: Dataset, items: IntegerArray) -> np.ndarray:
     """Draws samples in the first row, and below each its nearest training images, nearest first.
 
     Args:
         samples: images (N, H, W, C) in [-1, 1].
-        dataset: the images among which the neighbours are.
-        items: the neighbours' indices, (N, k).
+        dataset: the images among which the neighbors are.
+        items: the neighbors' indices, (N, k).
     Returns:
         uint8 (H, W, C).
     """
-    neighbours = dataset.read(items.T.ravel())  # row by row of the picture
-    return image_grid(np.concatenate([samples, neighbours]), columns=len(samples))
+    neighbors = dataset.read(items.T.ravel())  # row by row of the picture
+    return image_grid(np.concatenate([samples, neighbors]), columns=len(samples))

@@ -65,7 +65,7 @@ class MapScore:
     The baseline is a map that has the commonest class everywhere.
 
     Args:
-        palette: the colours of the classes.
+        palette: the colors of the classes.
     """
 
     palette: Palette
@@ -75,7 +75,7 @@ class MapScore:
     baseline_name: str = "commonest class"
 
     def __post_init__(self) -> None:
-        classes = len(self.palette.colours)
+        classes = len(self.palette.colors)
         self.confusion = np.zeros((classes, classes), np.int64)
 
     def add(self, output: np.ndarray, target: np.ndarray, baseline: np.ndarray | None) -> None:  # noqa: ARG002
@@ -104,10 +104,10 @@ class MapScore:
         named = [(self.palette.classes[k], right[k] / union[k]) for k in np.flatnonzero(there)]
         void = "void and " if self.palette.void is not None else ""
         share = 1 - self.confusion.sum() / self.pixels
-        classes = len(self.palette.colours) - (self.palette.void is not None)
+        classes = len(self.palette.colors) - (self.palette.void is not None)
         return (
             f"palette: {self.palette.name}, {classes} classes; each pixel of the output has the class with the "
-            "nearest colour",
-            f"{share:.1%} of the targets' pixels do not count: {void}colours that are not near any of the palette",
+            "nearest color",
+            f"{share:.1%} of the targets' pixels do not count: {void}colors that are not near any of the palette",
             "intersection over union by class: " + ", ".join(f"{name} {iou:.2f}" for name, iou in named),
         )

@@ -1,11 +1,11 @@
 """The palette of class maps: as their files tell it, or found in the maps themselves.
 
-Maps of numbers, of indices or of exact colours tell it (`palette_of`). The rest is for others (`find_palette`).
+Maps of numbers, of indices or of exact colors tell it (`palette_of`). The rest is for others (`find_palette`).
 
-Maps kept as JPEG have no exact colours: along each edge two classes mix, and flat areas are off by a step or two. So
-colours are sought only where a map is flat, in 3x3 pixels that hardly differ; there they form a few narrow clusters. If
+Maps kept as JPEG have no exact colors: along each edge two classes mix, and flat areas are off by a step or two. So
+colors are sought only where a map is flat, in 3x3 pixels that hardly differ; there they form a few narrow clusters. If
 all clusters belong to a known palette (the embedded shapes, CamVid's eleven classes) and are at least half of it, its
-exact colours, names and void are used. Two colours alone prove nothing: black is CamVid's void, and the background of
+exact colors, names and void are used. Two colors alone prove nothing: black is CamVid's void, and the background of
 many other maps.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minigan.data import MASK_COLOURS
+from minigan.data import MASK_COLORS
 from minigan.data.class_maps import ClassMaps
 from minigan.data.pictures import to_pixels
 from minigan.data.shapes import CLASSES
@@ -25,10 +25,10 @@ from minigan.evaluation.metrics.checks import IntegerArray
 __all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette", "palette_of"]
 
 FLAT = 8  # levels of 255 by which 3x3 pixels of one class may differ
-CLUSTER = 24  # largest distance from a cluster's centre to its members
-NEAR = 12  # largest distance from a cluster's centre to its colour in a known palette
-TIGHT = 8  # distance from a cluster's centre to nearly all members, in maps; clusters of photographs are wider
-BLUR = 48  # a pixel further than this from every colour is the blur of an edge
+CLUSTER = 24  # largest distance from a cluster's center to its members
+NEAR = 12  # largest distance from a cluster's center to its color in a known palette
+TIGHT = 8  # distance from a cluster's center to nearly all members, in maps; clusters of photographs are wider
+BLUR = 48  # a pixel further than this from every color is the blur of an edge
 RAREST = 2e-4  # share of all flat pixels
 MOST = 64  # clusters
 FLAT_SHARE, TIGHT_SHARE = 0.2, 0.95  # least shares in a class map
@@ -40,34 +40,34 @@ class Palette:
 
     Attributes:
         name: the dataset's name, or "found in the maps".
-        colours: (K, 3), from 0 to 255.
+        colors: (K, 3), from 0 to 255.
         classes: the classes' names, or numbers if they are unknown.
-        void: index of the colour that means no class; None if all of them are classes.
+        void: index of the color that means no class; None if all of them are classes.
     """
 
     name: str
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
     classes: tuple[str, ...]
     void: int | None = None
 
     def labels(self, images: np.ndarray) -> IntegerArray:
-        """Class of each pixel of images (N, H, W, 3 or 1) in [-1, 1], by the nearest colour: int64 (N, H, W)."""
-        return palette_labels(_in_colour(to_pixels(images)), palette=self.colours)
+        """Class of each pixel of images (N, H, W, 3 or 1) in [-1, 1], by the nearest color: int64 (N, H, W)."""
+        return palette_labels(_in_color(to_pixels(images)), palette=self.colors)
 
     def truth(self, maps: np.ndarray) -> IntegerArray:
-        """Class of each pixel as by `labels`, but -1 for void and for pixels near no colour, the blur of edges."""
-        pixels = _in_colour(to_pixels(maps))
-        labels = palette_labels(pixels, palette=self.colours)
-        distance = np.sqrt(np.square(pixels - np.array(self.colours, np.float32)[labels]).sum(axis=3))
+        """Class of each pixel as by `labels`, but -1 for void and for pixels near no color, the blur of edges."""
+        pixels = _in_color(to_pixels(maps))
+        labels = palette_labels(pixels, palette=self.colors)
+        distance = np.sqrt(np.square(pixels - np.array(self.colors, np.float32)[labels]).sum(axis=3))
         labels[distance > BLUR] = -1
         if self.void is not None:
             labels[labels == self.void] = -1
         return labels
 
 
-SHAPES = Palette("shapes", MASK_COLOURS, ("ground", *CLASSES))
+SHAPES = Palette("shapes", MASK_COLORS, ("ground", *CLASSES))
 
-# The eleven classes of Badrinarayanan et al. 2017 (SegNet), section 4.1, in the data set's own colours.
+# The eleven classes of Badrinarayanan et al. 2017 (SegNet), section 4.1, in the data set's own colors.
 CAMVID = Palette(
     "CamVid",
     (
@@ -96,8 +96,8 @@ KNOWN = (SHAPES, CAMVID)
 def find_palette(maps: np.ndarray) -> Palette | None:
     """Finds the palette of maps (N, H, W, 3) in [-1, 1]; None if these are pictures of another kind.
 
-    The most frequent colour of all flat pixels is the centre of a cluster, to which all colours near it belong; then
-    the most frequent colour of the rest, until only rare ones are left.
+    The most frequent color of all flat pixels is the center of a cluster, to which all colors near it belong; then
+    the most frequent color of the rest, until only rare ones are left.
     """
     if maps.shape[3] != 3 or min(maps.shape[1:3]) < 3:
         return None
@@ -109,34 +109,34 @@ def find_palette(maps: np.ndarray) -> Palette | None:
         return None
     if (palette := _known(clusters)) is not None:
         return palette
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(clusters))
-    return Palette("found in the maps", colours, tuple(map(str, range(len(colours)))))
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(clusters))
+    return Palette("found in the maps", colors, tuple(map(str, range(len(colors)))))
 
 
 def palette_of(maps: ClassMaps) -> Palette:
-    """The palette of maps whose classes their files tell: numbers, indices or exact colours."""
-    known = _known(np.array(maps.colours)) if maps.kind == "colours" else None
+    """The palette of maps whose classes their files tell: numbers, indices or exact colors."""
+    known = _known(np.array(maps.colors)) if maps.kind == "colors" else None
     if known is not None:
         return known
-    names = {"numbers": "Pascal VOC's, by number", "palette": "that of the files", "colours": "the maps' exact colours"}
-    classes = tuple(map(str, maps.numbers or range(len(maps.colours))))
+    names = {"numbers": "Pascal VOC's, by number", "palette": "that of the files", "colors": "the maps' exact colors"}
+    classes = tuple(map(str, maps.numbers or range(len(maps.colors))))
     if maps.void is None:
-        return Palette(names[maps.kind], maps.colours, classes)
-    return Palette(names[maps.kind], (*maps.colours, maps.void), (*classes, "void"), void=len(classes))
+        return Palette(names[maps.kind], maps.colors, classes)
+    return Palette(names[maps.kind], (*maps.colors, maps.void), (*classes, "void"), void=len(classes))
 
 
-def _known(colours: npt.NDArray[Any]) -> Palette | None:
-    """The known palette to which all colours (K, 3) belong, if they are at least half of it."""
-    for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
-        known = np.array(palette.colours)
-        enough = 2 * len(colours) >= len(known)
-        if enough and all(np.sqrt(np.square(known - colour).sum(axis=1)).min() <= NEAR for colour in colours):
+def _known(colors: npt.NDArray[Any]) -> Palette | None:
+    """The known palette to which all colors (K, 3) belong, if they are at least half of it."""
+    for palette in sorted(KNOWN, key=lambda palette: len(palette.colors)):
+        known = np.array(palette.colors)
+        enough = 2 * len(colors) >= len(known)
+        if enough and all(np.sqrt(np.square(known - color).sum(axis=1)).min() <= NEAR for color in colors):
             return palette
     return None
 
 
-def _in_colour(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Grey maps as three equal channels."""
+def _in_color(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Gray maps as three equal channels."""
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
@@ -153,7 +153,7 @@ def _flat_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _clusters(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], float]:
-    """Centres of the clusters, largest first, and the share of all pixels that is close to a centre."""
+    """Centers of the clusters, largest first, and the share of all pixels that is close to a center."""
     _, where, counts = np.unique(pixels >> 2, axis=0, return_inverse=True, return_counts=True)
     means = np.stack([np.bincount(where.ravel(), pixels[:, c]) / counts for c in range(3)], axis=1)
     clusters: list[npt.NDArray[np.float64]] = []

@@ -13,7 +13,7 @@ from minigan.evaluation.report import Figure
 __all__ = ["BASELINE", "RoundTrip", "cycle_figures", "likeness_figures", "look_figures"]
 
 BASELINE = "untranslated"
-NEIGHBOURHOOD = 5
+NEIGHBORHOOD = 5
 LEAST = 50  # images on either side for figures of the look
 
 
@@ -77,7 +77,7 @@ def look_figures(trip: RoundTrip, real: np.ndarray, features: FeatureFunction, *
     target, own, before = (features(images) for images in (real, trip.translated, trip.untranslated()))
     moments = Moments.of(target)
     fids = [frechet_distance(moments, Moments.of(x)) for x in (own, before)]
-    near = [prdc(target, x, k=NEIGHBOURHOOD) for x in (own, before)]
+    near = [prdc(target, x, k=NEIGHBORHOOD) for x in (own, before)]
     shares = {"precision": "share of translations among the target", "recall": "share of the target among translations"}
     return (
         Figure(f"fid_{direction}", fids[0], "lower", "Fréchet distance to the target", n, of, fids[1]),

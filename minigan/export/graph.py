@@ -177,7 +177,7 @@ class ConditionalAffine(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupNorm(Op):
-    """Each group of neighbouring channels of each example normalized, then gamma and beta by channel."""
+    """Each group of neighboring channels of each example normalized, then gamma and beta by channel."""
 
     groups: int
     gamma: Array

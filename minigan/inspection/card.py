@@ -1,4 +1,4 @@
-"""A model card: what a trained generator is, what it learnt from, how well it does, and what nobody knows of it.
+"""A model card: what a trained generator is, what it learned from, how well it does, and what nobody knows of it.
 
 From the run's folder alone: what is not written there is said to be missing. The sections are those of Mitchell et al.
 2019, "Model Cards for Model Reporting".
@@ -342,7 +342,7 @@ def _place(path: Any) -> str:
 
 
 def _tone(channels: int) -> str:
-    return "greyscale" if channels == 1 else "colour"
+    return "grayscale" if channels == 1 else "color"
 
 
 def _list(names: list[str]) -> str:

@@ -26,7 +26,7 @@ LOSS_WORDS = {
     "minimax": "Near its lower bound D wins: G's gradient saturates, and it learns nothing more.",
     "non-saturating": "D's near 0 with G's rising: D wins, and G gets noise for gradients; lower D's rate.",
     "hinge": "D's at 0: every example is beyond the margin, and D learns nothing from any.",
-    "wasserstein": "-D's loss estimates the distance of fakes from the data: D's climbs towards 0 as pictures improve. "
+    "wasserstein": "-D's loss estimates the distance of fakes from the data: D's climbs toward 0 as pictures improve. "
     "It is the one GAN loss that says when to stop. G's has no zero, so its height says nothing.",
 }
 WORDS: Mapping[str, tuple[str, str]] = {
@@ -148,7 +148,7 @@ def _far_apart(curves: Mapping[str, Curve]) -> bool:
 def _verdicts(loss: str, curves: Mapping[str, Curve]) -> tuple[str, Mapping[str, Curve], tuple[tuple[float, str], ...]]:
     shared = (
         "D's mean verdict on each. Apart by a steady gap: both learn. Far apart for good: D wins. On top of each "
-        "other: D has learnt nothing, or G has won. d_fake in great swings: G jumps from mode to mode."
+        "other: D has learned nothing, or G has won. d_fake in great swings: G jumps from mode to mode."
     )
     if loss not in LOSSES or LOSSES[loss] is Wasserstein:
         return shared, curves, ()

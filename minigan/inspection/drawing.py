@@ -1,4 +1,4 @@
-"""Panels of a step as SVG: forward solid, backward dashed, and grey, with the reason, what is not computed."""
+"""Panels of a step as SVG: forward solid, backward dashed, and gray, with the reason, what is not computed."""
 
 import html
 import textwrap

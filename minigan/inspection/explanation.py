@@ -110,7 +110,7 @@ def is_path(text: str) -> bool:
 def _recipe_document(recipe: Recipe, backend: Backend, others: tuple[Topic, ...] = ()) -> Document:
     shape = (*recipe.fit_size(None), recipe.channels or 3)
     H, W, C = shape
-    kind = {1: "grey", 3: "RGB"}[C]
+    kind = {1: "gray", 3: "RGB"}[C]
     small = recipe.fit_size((28, 28))[0]  # one that it can draw
     facts = {"images": f"{H}x{W} {kind}; for others: `size={small}, channels=1`"}
     document = network_document(

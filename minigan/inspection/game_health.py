@@ -35,7 +35,7 @@ class GameHealth:
         real, fake, held_out: D's logits, flat; None for held-out examples if there are none.
         slope_real, slope_fake: norm of the gradient of D's logits at each example, (N,).
         duplicates: share of fakes that have another fake near; near is half of the distance at which the closest
-            twentieth of real examples have a neighbour.
+            twentieth of real examples have a neighbor.
         spread: variance of the fakes over that of real examples.
         coverage: share of real points that have a fake within a fifth of the data's standard deviation (images: None).
         memory: how far D tells training examples from held-out ones, (E[real] - E[held-out]) / (E[real] - E[fake]); the

@@ -1,6 +1,6 @@
 """Drawings of a step: each network as a chain of layers, with the passes that ran and those that did not, and why.
 
-Forward passes are solid, backward passes dashed, and what is not computed is grey with its reason.
+Forward passes are solid, backward passes dashed, and what is not computed is gray with its reason.
 """
 
 from typing import NamedTuple

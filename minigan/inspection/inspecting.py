@@ -81,7 +81,7 @@ class Inspection:
         return f"<Inspection of {self.run} at step {self.step:,}: {self.word}>"
 
     def gradient_picture(self) -> np.ndarray:
-        """Fakes, and to the right of each the change that G's loss asks for: -dL/dpixel, grey where it asks for none.
+        """Fakes, and to the right of each the change that G's loss asks for: -dL/dpixel, gray where it asks for none.
 
         Returns:
             Images in [-1, 1], (2N, H, W, C): a fake, its gradient, the next fake ...

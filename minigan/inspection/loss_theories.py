@@ -164,7 +164,7 @@ describe(
 describe(
     bernoulli,
     Theory(
-        "The negative log-likelihood of grey pixels whose probabilities are the sigmoid of logits: a VAE's, in nats.",
+        "The negative log-likelihood of gray pixels whose probabilities are the sigmoid of logits: a VAE's, in nats.",
         forward=("sum (softplus(s) - t s) over an image, the mean over images",),
         backward=("(sigmoid(s) - t) / N",),
     ),
@@ -236,7 +236,7 @@ describe(
 describe(
     DRAGAN,
     Theory(
-        "Pulls D's slope to 1 in the neighbourhood of real images.",
+        "Pulls D's slope to 1 in the neighborhood of real images.",
         forward=("P = weight mean (|g| - 1)^2,  g = dD/dx at x = real + std(real)/2 noise",),
         backward=(UNIT,),
         double_backward=SWEEPS,

@@ -34,7 +34,7 @@ __all__ = ["as_page", "body_of", "prose"]
 KEY = (
     '<p class="key"><b class="go">solid</b>: forward. <b class="back">dashed</b>: backward, up the gradient of the '
     'input, to the right that of the weights. <b class="second">dotted</b>: second order. '
-    '<b class="none">grey</b>: not computed, with the reason.</p>'
+    '<b class="none">gray</b>: not computed, with the reason.</p>'
 )
 
 

@@ -33,18 +33,18 @@ PICTURE_READING = (
 )
 LIKENESS_READING = (
     "Top: training examples. Middle: samples of G. Bottom: below each sample the training example nearest to it by its "
-    "pixels. Copies in the bottom rows would mean that G has learnt examples by heart."
+    "pixels. Copies in the bottom rows would mean that G has learned examples by heart."
 )
 PULL_READING = (
-    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey "
-    "where for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
+    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, gray "
+    "where for no change. Gray throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
 )
 REPLAY_READING = (
     "The networks of each checkpoint, as `minigan live` shows a training: move the slider above. Blue is what D takes "
     "for real, orange for fake."
 )
 HEAT_READING = (
-    "Norm of each layer's gradient, by color, over the training. Dark rows towards G's input: gradients vanish on "
+    "Norm of each layer's gradient, by color, over the training. Dark rows toward G's input: gradients vanish on "
     "their way. A row that turns dark: that layer has stopped learning. All bright at once: a step that was too large."
 )
 

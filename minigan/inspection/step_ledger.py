@@ -96,7 +96,7 @@ def _fill(owners: Sequence[Row], times: np.ndarray, memory: np.ndarray, *, base:
 
 
 def _events(rows: Sequence[Row], owners: Sequence[Row], times: np.ndarray, live: np.ndarray) -> list[Event]:
-    """Neighbouring stretches of one row as one event."""
+    """Neighboring stretches of one row as one event."""
     numbers = {id(row): number for number, row in enumerate(rows)}
     found: list[Event] = []
     for owner, (before, after), alive in zip(owners, pairwise(times.tolist()), live[1:].tolist(), strict=True):

@@ -1,6 +1,6 @@
 """The rows of a step's ledger, from the tree of its spans: what ran, what ran as one, and what was left out and why.
 
-Every stretch of time between two neighbouring marks belongs to exactly one row, so the rows' times sum to the step's.
+Every stretch of time between two neighboring marks belongs to exactly one row, so the rows' times sum to the step's.
 """
 
 from collections.abc import Iterator, Mapping

@@ -30,7 +30,7 @@ def _names(title: str) -> Iterator[dict[str, Any]]:
 
 
 def _phases(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Neighbouring events of a phase as one."""
+    """Neighboring events of a phase as one."""
     begun, phase, end = 0.0, "", 0.0
     for event in ledger.events:
         if ledger.rows[event.row].phase != phase:

@@ -1,7 +1,7 @@
 """Styles of a generator that has them: from noise, mixed, and drawn.
 
 Such a generator is a mapping from z to styles, a row for each layer of the synthesis, and the synthesis. Rows of
-different styles in one image mix them: the first rows decide its coarse features, the last ones its colours and detail.
+different styles in one image mix them: the first rows decide its coarse features, the last ones its colors and detail.
 
 Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 3.1.
 """

@@ -52,18 +52,18 @@ def optimal_reading(loss: Loss, p: np.ndarray, q: np.ndarray) -> np.ndarray | No
     return np.where(p + q < nothing, 0.5, p > q) if isinstance(loss, Hinge) else share
 
 
-def mixture_density(axis: np.ndarray, centres: np.ndarray, *, sigma: float, blur: float) -> np.ndarray:
+def mixture_density(axis: np.ndarray, centers: np.ndarray, *, sigma: float, blur: float) -> np.ndarray:
     """Density on a grid of an even mixture of Gaussians, seen through a normal blur: exact.
 
     Args:
         axis: the grid's coordinates, (n,), in both directions.
-        centres: (modes, 2).
+        centers: (modes, 2).
         sigma: the standard deviation of each Gaussian.
         blur: that of the blur.
     Returns:
         (n, n): rows go with y, columns with x.
     """
-    return fake_density(axis, centres, blur=float(np.hypot(sigma, blur)))
+    return fake_density(axis, centers, blur=float(np.hypot(sigma, blur)))
 
 
 def fake_density(axis: np.ndarray, points: np.ndarray, *, blur: float) -> np.ndarray:

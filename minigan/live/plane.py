@@ -62,7 +62,7 @@ class PlaneFrames:
             "networks": {"D": layer_names(game.D, _like(game, self._grid(2), game.D.kernels))},
         }
         if self.mixture is not None:
-            found["centres"], found["sigma"] = self.mixture.centres.tolist(), self.mixture.sigma
+            found["centers"], found["sigma"] = self.mixture.centers.tolist(), self.mixture.sigma
         return found
 
     def frame(self, game: AlternatingOptimizer, view: View) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class PlaneFrames:
         fakes = np.nan_to_num(self._drawn(game, self.z))
         found: dict[str, Any] = {"fake": packed_points(fakes, unit=self.extent)}
         if self.mixture is not None:
-            coverage = mode_coverage(fakes, centres=self.mixture.centres, sigma=self.mixture.sigma)
+            coverage = mode_coverage(fakes, centers=self.mixture.centers, sigma=self.mixture.sigma)
             found["modes"] = {
                 "hit": coverage.histogram.tolist(),
                 "modes": coverage.modes,
@@ -114,7 +114,7 @@ class PlaneFrames:
             return None
         axis, blur = self._axis(side), BLUR * self.extent
         if side not in self._densities:
-            self._densities[side] = mixture_density(axis, self.mixture.centres, sigma=self.mixture.sigma, blur=blur)
+            self._densities[side] = mixture_density(axis, self.mixture.centers, sigma=self.mixture.sigma, blur=blur)
         best = optimal_reading(game.loss, self._densities[side], fake_density(axis, fakes, blur=blur))
         return None if best is None else {**packed_field(best, low=0, high=1), "blur": rounded(blur)}
 

@@ -63,7 +63,7 @@ class Snapshots:
     """The beginning, and copies that are the denser the nearer they are to the present.
 
     The next one is made when the last took less than a thousandth of the time since. When there are too many, the
-    one goes whose neighbours are nearest to each other, measured by how long ago they are.
+    one goes whose neighbors are nearest to each other, measured by how long ago they are.
     """
 
     def __init__(self) -> None:

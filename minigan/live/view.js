@@ -37,7 +37,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     colors.map.sides = map(v => v < 128 ? mix(low, mid, v / 128) : mix(mid, high, (v - 128) / 127));
     const heat = rgb(colors.heat);
     colors.map.heat = map(v => mix(mid, heat, Math.sqrt(v / 255)));
-    colors.map.grey = map(v => [v, v, v]);
+    colors.map.gray = map(v => [v, v, v]);
     sprites.clear();
   };
 
@@ -138,7 +138,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     context.stroke();
   };
   const drawModes = (context, modes, place) => {
-    about.centres.forEach(([cx, cy], i) => {
+    about.centers.forEach(([cx, cy], i) => {
       const [x, y] = place(cx, cy);
       context.strokeStyle = modes && modes.hit[i] ? colors.real : colors.soft;
       context.setLineDash(modes && modes.hit[i] ? [] : [3, 3]);
@@ -174,7 +174,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       if (run.manifold && name === "surface") drawNet(context, points(run.manifold), about.mesh, place);
       const layer = once("real", size, ink => dots(ink, real, place, 2, colors.real, .55));  // they never move
       context.drawImage(layer, 0, 0, size, size);
-      if (about.centres) drawModes(context, run.modes, place);
+      if (about.centers) drawModes(context, run.modes, place);
       dots(context, fakes, place, name === "surface" ? 2.4 : 1.8, colors.fake, .85);
       if (run.penalty && run.penalty.at && name !== "optimal") dots(context, points(run.penalty.at), place, 2.2, colors.net, .9);
       if (run.arrows && name === "surface") drawArrows(context, fakes, run.arrows, place);
@@ -244,7 +244,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       const cell = wide / columns, rows = Math.ceil(count / columns);
       const [context] = fitted(canvas, rows * cell * H / W);
       for (let n = 0; n < count; n++)
-        paint(context, run.units, about.kind === "plane" ? colors.map.sides : colors.map.grey, (n % columns) * cell + 1,
+        paint(context, run.units, about.kind === "plane" ? colors.map.sides : colors.map.gray, (n % columns) * cell + 1,
           Math.floor(n / columns) * cell * H / W + 1, cell - 2, { smooth: about.kind === "plane", flip: about.kind === "plane", at: n * H * W });
     });
   };
@@ -399,7 +399,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       make("i", legend).style.background = `var(--${color})`;
       legend.append(words);
     }
-    legend.append(about.centres ? "; a full circle is a mode that fakes have reached" : "");
+    legend.append(about.centers ? "; a full circle is a mode that fakes have reached" : "");
   };
   const showChips = () => {
     chips.textContent = "";

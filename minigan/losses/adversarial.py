@@ -75,7 +75,7 @@ class AdversarialLoss(ABC):
         return 0.0
 
 
-class LabelledLoss(AdversarialLoss):
+class LabeledLoss(AdversarialLoss):
     """Base of the losses with labels: D's target is a number, `real_label` for real batches and 0 for fake ones.
 
     Args:
@@ -91,7 +91,7 @@ class LabelledLoss(AdversarialLoss):
         self.real_label = number(real_label, "real_label", above=FAKE, most=REAL, remedy=remedy)
 
 
-class CrossEntropyLoss(LabelledLoss):
+class CrossEntropyLoss(LabeledLoss):
     """Base of the losses of the game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(s)."""
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
@@ -147,7 +147,7 @@ class SquaredProbability(CrossEntropyLoss):
         return mean(q * q), q * q * p * (-2 / logits.size)
 
 
-class LeastSquares(LabelledLoss):
+class LeastSquares(LabeledLoss):
     """LSGAN: D minimizes (s - t)² / 2, G (s - 1)² / 2, on the logits themselves.
 
     Source: Mao et al. 2017, equations 2 and 9 (a = 0, b = c = 1).
@@ -392,11 +392,11 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
     if name not in LOSSES:
         raise ConfigError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}.")
     loss = LOSSES[name]
-    if issubclass(loss, LabelledLoss):
+    if issubclass(loss, LabeledLoss):
         return loss(real_label=REAL - label_smoothing)
     if label_smoothing:
-        labelled = [name for name, other in LOSSES.items() if issubclass(other, LabelledLoss)]
-        raise ConfigError(f"the loss {name} has no labels to smooth: expected one of {', '.join(labelled)}.")
+        labeled = [name for name, other in LOSSES.items() if issubclass(other, LabeledLoss)]
+        raise ConfigError(f"the loss {name} has no labels to smooth: expected one of {', '.join(labeled)}.")
     return loss()
 
 

@@ -3,7 +3,7 @@
 Zhu et al. 2017 ("Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"): G_AB makes images
 of B from those of A, G_BA goes back, and D_A and D_B judge the results. What keeps a translation to its image is the
 cycle: there and back must give the image again. An identity term keeps a generator from changing what is as it should
-be, such as the colours of a painting (section 5.2).
+be, such as the colors of a painting (section 5.2).
 
 Networks (appendix 7.2): the generators are residual networks with 6 blocks for images of up to 128 pixels a side and
 9 for larger ones, 11.378 million parameters; the discriminators judge patches of 70x70 pixels, 2.765 million
@@ -15,7 +15,7 @@ and β1 .5, constant in the first half of the steps and then linear to 0.
 
 The data are any two sources (`--data PHOTOS --data-b PAINTINGS`), a folder with trainA and trainB, whose testA and
 testB are held out, or the embedded digits and their tinted look, whose true translation is known: `minigan evaluate`
-measures it. Of a labelled source one class can be taken: `--data cifar --set a_class=horse b_class=deer`.
+measures it. Of a labeled source one class can be taken: `--data cifar --set a_class=horse b_class=deer`.
 
 Small images train in minutes on a CPU: `--set width=16 blocks=3 d_width=16 --batch-size 4`.
 

@@ -90,7 +90,7 @@ LARGE = Usual(64, 0)  # of more
 
 @dataclass(frozen=True, kw_only=True)
 class DCGAN(NoiseRecipe):
-    """A convolutional GAN for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
+    """A convolutional GAN for images of 28, 32, 64 or 128 pixels, grayscale or RGB.
 
     Settings:
         width: number of channels of the largest hidden image; each halving of the image doubles it. 0 takes 16 for

@@ -9,7 +9,7 @@ from N(0, .02), Adam with lr 2e-4 and β1 .5, a rate that falls by half over eac
 **BatchNorm in D.** The tutorials have it after all five layers: `--set d_norm=all`. After the dense layer it subtracts
 the mean over a batch that is all real or all fake. This removes just the difference between the two, and makes fakes
 that are all alike look as varied as real images: on CIFAR-10 G then draws one picture for every z. After the first
-layer it hides the colours (Radford et al. 2016, section 3, leave it out there, too). So by default it follows the other
+layer it hides the colors (Radford et al. 2016, section 3, leave it out there, too). So by default it follows the other
 three.
 
 **Sum or mean.** The tutorials' D minimizes (BCE(real) + BCE(fake)) / 2. minigan's D minimizes the sum, as in equation 1
@@ -25,7 +25,7 @@ Corrections to the usual tutorial code:
 - BatchNorm "updates" that are created and never run, or also run in G's step: here D's running statistics are committed
   in D's own step only.
 - `tf.log(D)` of a sigmoid's output, which is -inf where D is sure: here D ends in a logit.
-- `optimizer.minimize(loss)` without `var_list`, which trains D towards G's goal in G's step.
+- `optimizer.minimize(loss)` without `var_list`, which trains D toward G's goal in G's step.
 - A learning rate decayed by two counters, one for each optimizer, at twice the intended speed.
 
 5 is not a multiple of 2: a transposed 5x5 convolution with stride 2 covers pixels unequally, and early samples show a

@@ -1,4 +1,4 @@
-"""The Keras tutorials' DCGAN: a dense layer, then upsampling and convolutions; RGB or grey, also at 100x100.
+"""The Keras tutorials' DCGAN: a dense layer, then upsampling and convolutions; RGB or gray, also at 100x100.
 
 G: dense 4·4·256, BatchNorm, ReLU, reshape; three times upsampling and a 5x5 convolution (128, 128 and 64 channels) with
 BatchNorm and ReLU; a 7x7 convolution to the image with tanh. D: 5x5 convolutions with stride 2 (64, 128, 256 channels)

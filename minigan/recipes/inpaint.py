@@ -2,7 +2,7 @@
 
 As in the context encoders of Pathak et al. 2016 (sections 3 and 4.2) G sees the image without the content of the hole.
 It is trained on the hole alone, by L1 and, with little weight, by a discriminator of patches. The hole is a rectangle
-at a random place, filled with the mean colour of the rest; an additional channel marks it. G is a U-Net (Isola et al.
+at a random place, filled with the mean color of the rest; an additional channel marks it. G is a U-Net (Isola et al.
 2017) whose output is pasted into the hole (`minigan.nn.network.inpainting`), so known pixels stay exactly as they are.
 
 Any images will do: `minigan train inpaint --data fashion-mnist`. Each step draws new holes.
@@ -11,7 +11,7 @@ Corrections to the usual tutorial code:
 
 - G also receives the mask of the hole: black pixels alone might be part of the image.
 - Known pixels are copied, not drawn: neither the loss nor a figure rewards G for pixels it was shown.
-- Figures are compared with those of the mean colour, on images and holes that training has not seen.
+- Figures are compared with those of the mean color, on images and holes that training has not seen.
 
 `--set adversarial=0` leaves D out: G then fills the hole with a blur.
 """
@@ -39,7 +39,7 @@ class Inpaint(RestorationRecipe):
     """
 
     name: ClassVar[str] = "inpaint"
-    baseline_name: ClassVar[str] = "mean colour"
+    baseline_name: ClassVar[str] = "mean color"
     multiple: ClassVar[int] = 4
 
     hole: float = 0.4

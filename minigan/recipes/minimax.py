@@ -9,7 +9,7 @@ equation 1), on networks like theirs (section 5): G with rectifiers, D with maxo
 **Saturation.** With D = sigmoid(s), the derivatives with respect to the logit s of a fake are -D and -(1 - D). Where D
 is sure of a fake (D = .001) the first has the size .001 and the second .999: the worse G is, the less it learns from V.
 To see this, train with `--set optimizer=sgd lr=0.02 dropout=0 hidden=256` and each loss. With minimax d_fake sinks to
-about .01 and g_loss towards 0, and G's gradient is at most a tenth of its size with non-saturating
+about .01 and g_loss toward 0, and G's gradient is at most a tenth of its size with non-saturating
 (`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size and so makes up for most of
 that.
 

@@ -1,4 +1,4 @@
-"""Segmentation by a GAN: from photographs to maps of classes, each class a colour.
+"""Segmentation by a GAN: from photographs to maps of classes, each class a color.
 
 The tutorials' system at 256x256x3: G is a stack of 3x3 convolutions with 128 channels, LeakyReLU .2 and BatchNorm,
 which keeps the image's size and ends in tanh. D halves the image by 3x3 convolutions with stride 2, LeakyReLU .2,
@@ -17,7 +17,7 @@ Corrections to the usual tutorial code:
 A stack of d such convolutions sees squares of 2 d + 1 pixels, 13 by default: enough for sky and road, too little to
 tell a car from a pedestrian. `pix2pix` on the same pairs sees the whole image. `--set adversarial=0` trains G alone.
 
-`minigan evaluate RUN` gives each pixel the class with the nearest colour.
+`minigan evaluate RUN` gives each pixel the class with the nearest color.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Segment(PairRecipe):
 
     Settings:
         width: number of channels of G's hidden layers.
-        depth: number of G's convolutions, including the last one to colours.
+        depth: number of G's convolutions, including the last one to colors.
         d_width: number of channels of D's first layer; the next two layers double it.
         dropout: rate of Dropout in D.
     """

@@ -27,7 +27,7 @@ Different from the authors' code:
 - Where a network has no lazy regularization, its Adam is not slowed down for it: the authors' G has 4/5 of the rate
   without path length, too.
 - Style mixing draws a layer for each image, not one for the batch.
-- Augmentation is minigan's: colour, translation, cutout.
+- Augmentation is minigan's: color, translation, cutout.
 """
 
 import warnings

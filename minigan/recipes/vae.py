@@ -32,7 +32,7 @@ from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
 
 @dataclass(frozen=True, kw_only=True)
 class VAE(Recipe):
-    """A variational autoencoder for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
+    """A variational autoencoder for images of 28, 32, 64 or 128 pixels, grayscale or RGB.
 
     Settings:
         latent: length of the latent vector z.

@@ -26,7 +26,7 @@ def suited_recipe(items: str) -> type[Recipe]:
 def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
     """Lines on what `minigan train` would do with the data.
 
-    They tell the size and the colours of what G draws, what is scaled and cut off for it, the use of the classes, and
+    They tell the size and the colors of what G draws, what is scaled and cut off for it, the use of the classes, and
     how often each item is seen.
     """
     name = recipe.name
@@ -42,10 +42,10 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
     else:
         height, width = recipe.fit_size(found.size)
         channels = recipe.channels or _channels(found)
-        lines = [f"{name} draws {'colour' if channels == 3 else 'greyscale'} pictures {height}x{width}"]
+        lines = [f"{name} draws {'color' if channels == 3 else 'grayscale'} pictures {height}x{width}"]
         lines += _scaling(found, (height, width))
-        if channels == 1 and found.colour:
-            lines.append(f"{found.colour:,} pictures lose their colours")
+        if channels == 1 and found.color:
+            lines.append(f"{found.color:,} pictures lose their colors")
     lines += _classes(found, recipe)
     if set(found.classes) == {"A", "B"} and found.items == "pictures":
         lines.append("if the folders of A and B are two kinds to translate between, use cyclegan")
@@ -62,14 +62,14 @@ def unpaired_plan(a: Survey, b: Survey, recipe: UnpairedRecipe) -> tuple[str, ..
     own = [recipe.a_channels or recipe.channels or _channels(a), recipe.b_channels or recipe.channels or _channels(b)]
     if len({*own}) > 1 and not (recipe.a_channels or recipe.b_channels or recipe.channels):
         own = [3, 3]
-    tones = " and ".join("colour" if channels == 3 else "greyscale" for channels in dict.fromkeys(own))
+    tones = " and ".join("color" if channels == 3 else "grayscale" for channels in dict.fromkeys(own))
     lines = [f"{name} translates between {tones} pictures {height}x{width}, from A to B and from B to A"]
     for letter, found, channels in (("A", a, own[0]), ("B", b, own[1])):
         lines += [f"{letter}: {line}" for line in _scaling(found, (height, width))]
-        if channels == 1 and found.colour:
-            lines.append(f"{letter}: {found.colour:,} pictures lose their colours")
-        if channels == 3 and found.greyscale:
-            lines.append(f"{letter}: {found.greyscale:,} greyscale pictures are taken in colour")
+        if channels == 1 and found.color:
+            lines.append(f"{letter}: {found.color:,} pictures lose their colors")
+        if channels == 3 and found.grayscale:
+            lines.append(f"{letter}: {found.grayscale:,} grayscale pictures are taken in color")
     high, wide = recipe.enlarged_size((height, width))
     if (high, wide) != (height, width):
         lines.append(f"each is enlarged to {high}x{wide}, and a part of {height}x{width} is cut out at random")
@@ -85,7 +85,7 @@ def unpaired_plan(a: Survey, b: Survey, recipe: UnpairedRecipe) -> tuple[str, ..
 
 def _channels(found: Survey) -> int:
     """The number of channels of the data's own."""
-    return 3 if found.colour or not found.greyscale else 1
+    return 3 if found.color or not found.grayscale else 1
 
 
 def _batches(recipe: Recipe) -> int:

@@ -136,7 +136,7 @@ class TrainedGenerator(LatentTools):
         truncation: float = 1.0,
         portable: bool = False,
     ) -> np.ndarray:
-        """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
+        """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for grayscale and 3 for RGB.
 
         Raises:
             ConfigError: the generator draws points; or as in `sample`.

@@ -143,7 +143,7 @@ def evaluate_pairs(
     """Figures of outputs compared with their targets, and a picture of some.
 
     Maps of classes get pixel accuracy, class accuracy and mean intersection over union, all other targets PSNR and
-    SSIM. Each figure has a baseline: the commonest class, the noisy image, bicubic interpolation, or the mean colour.
+    SSIM. Each figure has a baseline: the commonest class, the noisy image, bicubic interpolation, or the mean color.
 
     Args:
         source: of the data.

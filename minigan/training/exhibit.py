@@ -84,7 +84,7 @@ class Exhibit:
         return average.draw(self.z, self.condition)
 
     def picture(self, samples: np.ndarray) -> np.ndarray:
-        """The picture of G's outputs: a grid, with a row for each if there are neighbours; points as a density."""
+        """The picture of G's outputs: a grid, with a row for each if there are neighbors; points as a density."""
         if not (self.before or self.after):
             return render(samples, extent=self.extent, columns=self.columns)
         columns = [*self.before, samples, *self.after]
@@ -179,7 +179,7 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
     Args:
         path: the file. Its ending decides the format: .png, and with Pillow .webp, .bmp or .tif, which keep each pixel,
             or .jpg, of quality 95.
-        picture: (H, W, C), or images (N, H, W, C); uint8, or floats in [-1, 1]. C is 1 for greyscale, 3 for colour.
+        picture: (H, W, C), or images (N, H, W, C); uint8, or floats in [-1, 1]. C is 1 for grayscale, 3 for color.
     Raises:
         ConfigError, DTypeError, ShapeError: the path or the picture is missing or of another kind.
         MissingExtraError: the file is no PNG, and Pillow is not installed.
@@ -195,7 +195,7 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
     if not pixels.size or pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise ShapeError(
             f"save_picture: expected (H, W, C) or images (N, H, W, C) with C 1 or 3, got {kind_of(pixels)}. "
-            "Write picture[..., None] for a greyscale one without channels."
+            "Write picture[..., None] for a grayscale one without channels."
         )
     pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
     atomic_write(Path(path), encode_picture(image_grid(pixels) if pixels.ndim == 4 else pixels, path))

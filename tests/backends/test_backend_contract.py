@@ -151,7 +151,7 @@ def test_add_to_accumulates_in_the_given_array(backend, kernel):
 
 @pytest.mark.parametrize("kernel", [k for k in RETURNING if CALLS[k][3] is not None])
 def test_add_to_may_be_a_view_into_an_arena(backend, kernel):
-    """Gradients are views into one block: their neighbours stay as they are."""
+    """Gradients are views into one block: their neighbors stay as they are."""
     arguments, options = inputs_of(kernel, np.dtype(np.float32), 3)
     wanted = flat((call(backend, kernel, *arguments, **options)[1],))
     start = flat((options["add_to"],))

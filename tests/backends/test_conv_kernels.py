@@ -125,7 +125,7 @@ def test_input_grad_is_the_adjoint_in_x_and_weight_grad_in_w(backend, dtype, geo
 @every_dtype
 @given(geometries(), seeds)
 def test_conv2d_is_linear_in_the_batch(backend, dtype, geometry, seed):
-    """Each image's result does not depend on its neighbours in the batch."""
+    """Each image's result does not depend on its neighbors in the batch."""
     x_shape, w_shape, dy_shape = shapes_of(3, geometry)
     x, w, dy = draws(seed, dtype, x_shape, w_shape, dy_shape)
     y = call(backend, "conv2d", x, w, None, geometry)

@@ -36,10 +36,10 @@ def batch(seed, dtype, shape):
 
     Two that nearly agree would make a variance of nearly 0, whose inverse is where rounding errors grow.
     """
-    x, centre, gamma, beta = draws(seed, dtype, shape, shape[:1], shape[-1:], shape[-1:])
+    x, center, gamma, beta = draws(seed, dtype, shape, shape[:1], shape[-1:], shape[-1:])
     pixels = np.arange(x[0].size // shape[-1]).reshape(*shape[1:-1], 1)
     apart = (pixels + np.arange(shape[-1])) % 2  # both 0 and 1 in every group
-    return (x / 4 + 3 * centre.reshape(-1, *[1] * (len(shape) - 1)) + 4 * apart).astype(dtype), gamma, beta
+    return (x / 4 + 3 * center.reshape(-1, *[1] * (len(shape) - 1)) + 4 * apart).astype(dtype), gamma, beta
 
 
 @every_dtype

@@ -22,9 +22,9 @@ def batch(seed, dtype, shape):
     Two rows that happen to be close would divide by a tiny deviation, and that magnifies rounding without
     bound; so the rows start apart.
     """
-    x, centre, gamma, beta = draws(seed, dtype, shape, *[shape[-1:]] * 3)
+    x, center, gamma, beta = draws(seed, dtype, shape, *[shape[-1:]] * 3)
     rows = np.arange(x.size // shape[-1]).reshape(*shape[:-1], 1) % 2
-    return (x + 3 * centre + 4 * rows).astype(dtype), gamma, beta
+    return (x + 3 * center + 4 * rows).astype(dtype), gamma, beta
 
 
 def given_statistics(seed, dtype, channels):

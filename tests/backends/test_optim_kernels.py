@@ -185,7 +185,7 @@ def test_nan_in_a_gradient_reaches_its_own_weight_only(backend, dtype):
 
 
 @every_step
-def test_views_into_an_arena_are_updated_and_their_neighbours_are_not(backend, kernel, states, settings):
+def test_views_into_an_arena_are_updated_and_their_neighbors_are_not(backend, kernel, states, settings):
     """A network's parameters are one block, and an optimizer may be given a piece of it."""
     settings = {**settings, "step": 1} if kernel == "adam_step" else settings
     arrays = [backend.asarray(t) for t in draws(2, np.float32, *[(30,)] * (2 + states))]

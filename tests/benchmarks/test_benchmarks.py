@@ -443,7 +443,7 @@ def by_pixels(monkeypatch, benchmark) -> None:
 
 @pytest.fixture
 def some_digits(tmp_path) -> str:
-    """A file of 300 small labelled digits."""
+    """A file of 300 small labeled digits."""
     drawn = Digits(count=300, size=(16, 16))
     np.savez(tmp_path / "few.npz", images=drawn.pixels(np.arange(300)), labels=drawn.labels)
     return str(tmp_path / "few.npz")

@@ -179,12 +179,12 @@ def behave(folder: Path, _chance: random.Random) -> None:
 WORDS = ("refuse", "fail", "crash", "take", "grow", "lines", "hang")
 
 
-def misbehaviour():
+def misbehavior():
     return [{"x": word.encode()} for word in WORDS]
 
 
 def test_whatever_goes_wrong_is_found_and_the_rest_goes_on():
-    reader = Reader("behave", nothing, behave, hostile=misbehaviour, growth=2**25)
+    reader = Reader("behave", nothing, behave, hostile=misbehavior, growth=2**25)
     hang = 1 + WORDS.index("hang")
     found = list(outcomes(reader, seed=0, start=0, stop=hang))
     assert [outcome.index for outcome in found] == list(range(hang))

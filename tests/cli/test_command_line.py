@@ -35,7 +35,7 @@ def fails(capsys, *arguments, code=2):
 def test_train_then_sample(capsys):
     assert main(["train", "--steps", "3", *QUICK]) == 0
     out = capsys.readouterr().out
-    assert "dcgan on digits: 20,000 greyscale images 28x28" in out
+    assert "dcgan on digits: 20,000 grayscale images 28x28" in out
     assert "step 3/3" in out
     assert "minigan sample runs/dcgan-digits-1" in out
     assert Path("runs/dcgan-digits-1/samples/step-000003.png").read_bytes().startswith(b"\x89PNG")
@@ -369,7 +369,7 @@ def test_mixed_image_files_are_scaled_to_one_size(capsys, tmp_path):
         picture = image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode=None)
         picture.save(tmp_path / "folder" / ("deep" if n % 2 else ".") / f"{mode}{n}.png")
     assert main(["train", "--data", "folder", "--steps", "1", *QUICK]) == 0
-    assert "colour images 64x64" in capsys.readouterr().out
+    assert "color images 64x64" in capsys.readouterr().out
 
 
 def test_a_read_only_place_gets_one_clear_line(capsys):

@@ -36,8 +36,8 @@ def test_what_was_found_is_shown_with_a_plan(capsys):
     assert captured.err == ""
     assert max(map(len, captured.out.splitlines())) < 80
     text = " ".join(captured.out.split())
-    assert text.startswith("p kind folder of pictures pictures 6 size 64x64 (height x width) colour colour (RGB)")
-    assert "dcgan draws colour pictures 64x64 they are taken as they are" in text
+    assert text.startswith("p kind folder of pictures pictures 6 size 64x64 (height x width) color color (RGB)")
+    assert "dcgan draws color pictures 64x64 they are taken as they are" in text
     few = "the classes are not used: 2 classes have 3 images each on average, which are few; --set"
     assert f"{few} condition=concatenation gives them to G and D" in text
 
@@ -71,7 +71,7 @@ def test_json_is_one_object(capsys):
     record = json.loads(capsys.readouterr().out)
     assert (record["count"], record["sizes"]) == (2, [{"height": 30, "width": 40, "count": 1}])
     assert len(record["damaged"]) == 1
-    assert record["plan"][0] == "dcgan draws colour pictures 32x32"
+    assert record["plan"][0] == "dcgan draws color pictures 32x32"
     assert record["out"] is None
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_said_in_a_line(capsys):
         (["nowhere"], "nowhere: no such file, folder or embedded dataset"),
         (["digits", "--out", "x.doc"], "Name it x.png."),
         (["digits", "--recipe", "gan"], "unknown recipe 'gan'"),
-        (["digits", "--set", "colour=red"], "colour"),
+        (["digits", "--set", "color=red"], "color"),
         (["digits", "--pairs"], "digits: expected pairs, found none"),
         (["digits", "--no-pairs", "--split", "val"], "--split and --targets are of pairs. Leave them out"),
     ):
@@ -118,17 +118,17 @@ def plan(recipe: str = "", **settings) -> str:
 
 def test_a_plan_tells_how_much_is_cut_off():
     put("p/0.png", 60, 80, 3)
-    assert "draws colour pictures 64x64\nthey are scaled to cover 64x64; 25% is cut off, left and right alike" in plan(
+    assert "draws color pictures 64x64\nthey are scaled to cover 64x64; 25% is cut off, left and right alike" in plan(
         size=64
     )
     assert "1 of 1 are smaller than that and are enlarged" in plan(size=64)
-    assert "draws colour pictures 32x32" in plan(size=32)
+    assert "draws color pictures 32x32" in plan(size=32)
     put("p/1.png", 128, 64, 1)
     text = plan(size=64, channels=1)
-    assert "draws greyscale pictures 64x64" in text
+    assert "draws grayscale pictures 64x64" in text
     assert "38% of a picture is cut off on average" in text
     assert "most is lost of those of 128x64: 50% is cut off, above and below alike" in text
-    assert "1 pictures lose their colours" in text
+    assert "1 pictures lose their colors" in text
 
 
 def test_the_share_that_a_plan_names_is_cut_off():
@@ -148,7 +148,7 @@ def test_a_plan_where_nothing_is_cut_off():
 
 def test_a_plan_for_pairs_points_and_classes():
     put("p/0.png", 16, 32, 3)
-    assert plan().startswith("pix2pix draws colour pictures 16x16\n")
+    assert plan().startswith("pix2pix draws color pictures 16x16\n")
     assert plan("dcgan") == "dcgan learns from single pictures or points; these are pairs: use pix2pix"
     ring = survey("ring")
     assert training_plan(ring, suited_recipe(ring.items)())[0] == "mlp draws points of the plane"
@@ -175,14 +175,14 @@ def test_both_sides_of_unpaired_data_are_surveyed(capsys):
     assert "B: paintings kind folder of pictures pictures 3 size 30x40 (1), 31x40 (1), 32x40 (1)" in text
     assert "1 of 12 images are held out of training" in text
     assert "check all 11 were read: 11 fine, 0 damaged" in text and "check all 3 were read: 3 fine" in text
-    assert "cyclegan translates between colour pictures 40x40, from A to B and from B to A" in text
+    assert "cyclegan translates between color pictures 40x40, from A to B and from B to A" in text
     assert "A: they are taken as they are" in text and "B: they are scaled to cover 40x40" in text
-    assert "B: 3 greyscale pictures are taken in colour" in text
+    assert "B: 3 grayscale pictures are taken in color" in text
     assert "100 steps of 2 of each side see each of A 18 times, and each of B 67 times" in text
     assert Path("preview.png").read_bytes().startswith(b"\x89PNG")
     assert main([*words, "--json", "--recipe", "cyclegan"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["A"]["count"], record["B"]["count"], record["B"]["greyscale"]) == (11, 3, 3)
+    assert (record["A"]["count"], record["B"]["count"], record["B"]["grayscale"]) == (11, 3, 3)
     assert record["plan"][0].startswith("cyclegan translates")
 
 

@@ -201,7 +201,7 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
     assert run("project", "plain", "photo.jpg", "--features", "pixels", "--steps", "3") == 0
     assert capsys.readouterr().err.splitlines() == [
         "minigan: the picture is scaled from 30x20 to 8x8",
-        "minigan: the picture has colours and is used in greyscale",
+        "minigan: the picture has colors and is used in grayscale",
         "minigan: the middle of each picture is used: 33% at its sides are cut off",
     ]
 

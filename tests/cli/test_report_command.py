@@ -80,4 +80,4 @@ def test_bad_input_is_one_line(folder, words, text, capsys):
 
 def test_training_says_how_to_see_the_report(capsys):
     assert main(["train", "mlp", "--data", "ring", "--steps", "1", "--backend", "reference", "--out", "my run"]) == 0
-    assert "how it learnt: minigan report 'my run'\n" in "".join(capsys.readouterr())
+    assert "how it learned: minigan report 'my run'\n" in "".join(capsys.readouterr())

@@ -1,4 +1,4 @@
-"""Maps of classes among pairs: numbers, palettes and exact colours, what is none of these, and how they are scaled."""
+"""Maps of classes among pairs: numbers, palettes and exact colors, what is none of these, and how they are scaled."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_void_is_no_class(tmp_path, dtype, stored):
     np.testing.assert_array_equal(truth, np.where(numbers == 255, -1, numbers))
 
 
-def test_indices_have_the_colours_of_their_palette(tmp_path):
+def test_indices_have_the_colors_of_their_palette(tmp_path):
     own = RNG.permutation(256)[:, None] * np.array([1, 0, 0]) + np.array([0, 7, 9])
     own = own.astype(np.uint8)
     own[:4] = [[0, 0, 0], [200, 0, 0], [0, 200, 0], [0, 0, 200]]
@@ -122,18 +122,18 @@ def test_palettes_that_differ_are_no_classes(tmp_path):
     palettes = [RNG.integers(0, 256, (256, 3)).astype(np.uint8) for _ in range(4)]
     data = open_pairs(**write(tmp_path, lambda k: indexed(maps, palettes[k])))
     np.testing.assert_array_equal(pixels(data.read([1])[1])[0], palettes[1][maps])
-    assert data.maps.kind == "colours"  # 12 of them
+    assert data.maps.kind == "colors"  # 12 of them
 
 
-def test_exact_colours_and_levels_stay_as_they_are(tmp_path):
-    colours = np.array([[9, 200, 30], [0, 0, 0], [90, 0, 160], [128, 64, 128]], np.uint8)
+def test_exact_colors_and_levels_stay_as_they_are(tmp_path):
+    colors = np.array([[9, 200, 30], [0, 0, 0], [90, 0, 160], [128, 64, 128]], np.uint8)
     maps = cells(range(4))
-    data = open_pairs(**write(tmp_path / "colours", lambda _: colours[maps]))
-    np.testing.assert_array_equal(pixels(data.read([0])[1])[0], colours[maps])
-    assert note(data) == "B are maps: 4 exact colours, each a class"
+    data = open_pairs(**write(tmp_path / "colors", lambda _: colors[maps]))
+    np.testing.assert_array_equal(pixels(data.read([0])[1])[0], colors[maps])
+    assert note(data) == "B are maps: 4 exact colors, each a class"
     levels = (maps * 80).astype(np.uint8)
     data = open_pairs(**write(tmp_path / "levels", lambda _: levels))
-    assert data.maps.colours == tuple((v, v, v) for v in (0, 80, 160, 240))
+    assert data.maps.colors == tuple((v, v, v) for v in (0, 80, 160, 240))
     score = MapScore(palette_of(data.maps))
     score.add(data.read([0])[1], data.read([0])[1], None)
     assert {figure.name: figure.value for figure in score.figures()}["mean_iou"] == 1
@@ -142,9 +142,9 @@ def test_exact_colours_and_levels_stay_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda _: photo()[..., 0], "a grey photograph"),
+        (lambda _: photo()[..., 0], "a gray photograph"),
         (lambda _: photo()[..., 0] // 4, "a dark one"),
-        (lambda _: photo() // 4, "a dark one in colours"),
+        (lambda _: photo() // 4, "a dark one in colors"),
         (lambda _: (cells([0, 1]) * 255).astype(np.uint8), "black and white"),
         (lambda k: np.full((24, 24), k, np.uint8), "one value in each"),
     ],
@@ -176,11 +176,11 @@ def test_of_many_maps_a_sample_is_looked_at(tmp_path, monkeypatch):
     assert any("1.png has numbers that the maps looked at do not have: 7" in line for line in data.notes)
 
 
-def test_maps_are_scaled_without_new_colours(tmp_path):
+def test_maps_are_scaled_without_new_colors(tmp_path):
     source = write(tmp_path, lambda _: cells(range(12)).astype(np.uint8))
     for size in (7, 17, (30, 50)):
         _, b = open_pairs(**source, size=size).read(range(4))
-        assert {tuple(colour) for colour in pixels(b).reshape(-1, 3)} <= {tuple(VOC[n]) for n in range(12)}
+        assert {tuple(color) for color in pixels(b).reshape(-1, 3)} <= {tuple(VOC[n]) for n in range(12)}
 
 
 def test_transparent_parts_have_no_class(tmp_path):
@@ -199,10 +199,10 @@ def test_numbers_of_objects_and_lossy_numbers(tmp_path):
     assert note(data).startswith("B are JPEGs that are nearly black")
 
 
-def test_maps_in_colours_need_three_channels(tmp_path):
+def test_maps_in_colors_need_three_channels(tmp_path):
     source = write(tmp_path, lambda _: cells(range(4)).astype(np.uint8))
-    with pytest.raises(ConfigError, match="painted in colours, which 1 channel cannot hold"):
+    with pytest.raises(ConfigError, match="painted in colors, which 1 channel cannot hold"):
         open_pairs(**source, channels=1)
     for path in (tmp_path / "a").iterdir():
         Image.open(path).convert("L").save(path)
-    assert open_pairs(**source).a_shape == (24, 24, 3)  # grey photographs, too
+    assert open_pairs(**source).a_shape == (24, 24, 3)  # gray photographs, too

@@ -19,7 +19,7 @@ def save(path, array):
 
 def test_uint8_images(tmp_path):
     data = open_dataset(save(tmp_path / "x.npy", PIXELS))
-    assert data.describe() == "x.npy: 5 colour images 6x4"
+    assert data.describe() == "x.npy: 5 color images 6x4"
     np.testing.assert_allclose(data.read([4, 0]), PIXELS[[4, 0]] / 127.5 - 1, atol=1e-7)
     assert data.read([0]).flags.c_contiguous
 
@@ -79,8 +79,8 @@ def test_resize_and_channels(tmp_path, dtype):
     assert out.min() >= -1
     assert out.max() <= 1
     np.testing.assert_array_equal(out[[2]], data.read([2]))
-    grey = open_dataset(path, channels=1).read([0])[0, ..., 0]
-    np.testing.assert_allclose(grey, PIXELS[0] @ [0.299, 0.587, 0.114] / 127.5 - 1, atol=0.005)
+    gray = open_dataset(path, channels=1).read([0])[0, ..., 0]
+    np.testing.assert_allclose(gray, PIXELS[0] @ [0.299, 0.587, 0.114] / 127.5 - 1, atol=0.005)
 
 
 def test_a_flat_image_stays_flat_when_resized(tmp_path):

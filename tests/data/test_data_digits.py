@@ -21,7 +21,7 @@ def test_shape_range_and_labels():
     assert digits.labels.dtype == np.int64
     assert digits.labels.tolist() == list(range(10)) * 3
     assert digits.classes == tuple("0123456789")
-    assert digits.describe() == "digits: 30 greyscale images 28x28, 10 classes"
+    assert digits.describe() == "digits: 30 grayscale images 28x28, 10 classes"
 
 
 @settings(max_examples=20, deadline=None)

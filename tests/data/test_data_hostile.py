@@ -167,9 +167,9 @@ def test_labels_that_claim_too_much(tmp_path):
 @pytest.mark.parametrize("kind", ["BMP", "TIFF", "PNG", "GIF"])
 def test_palettes(tmp_path, kind):
     suffix = kind.lower()[:4].replace("tiff", "tif")
-    grey, red = Image.fromarray(pixels(6, 8)), np.zeros((6, 8, 3), np.uint8)
+    gray, red = Image.fromarray(pixels(6, 8)), np.zeros((6, 8, 3), np.uint8)
     red[..., 0] = pixels(6, 8)
-    for name, image, channels in (("grey", grey.convert("P"), 1), ("red", Image.fromarray(red).convert("P"), 3)):
+    for name, image, channels in (("gray", gray.convert("P"), 1), ("red", Image.fromarray(red).convert("P"), 3)):
         (tmp_path / name).mkdir()
         image.save(tmp_path / name / f"x.{suffix}", format=kind)
         data = open_dataset(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Folders and zips of pictures: formats, colours, sizes, classes, and files that are broken."""
+"""Folders and zips of pictures: formats, colors, sizes, classes, and files that are broken."""
 
 import io
 import struct
@@ -149,7 +149,7 @@ def test_palette(tmp_path):
     assert only(tmp_path / "c").tolist() == only(tmp_path / "b").tolist()
 
 
-def test_transparent_colour_of_an_rgb_picture(tmp_path):
+def test_transparent_color_of_an_rgb_picture(tmp_path):
     image = Image.new("RGB", (2, 1), (1, 2, 3))
     image.putpixel((1, 0), (7, 8, 9))
     save(image, tmp_path / "x.png", transparency=(7, 8, 9))
@@ -179,7 +179,7 @@ def test_first_frame_of_an_animation(tmp_path):
     assert set(only(tmp_path, channels=1).ravel()) == {50}
 
 
-def test_grey_and_colour_together(tmp_path):
+def test_gray_and_color_together(tmp_path):
     save(picture(channels=1), tmp_path / "a.png")
     save(picture(channels=1), tmp_path / "b.png")
     assert open_dataset(tmp_path).shape == (6, 6, 1)
@@ -342,7 +342,7 @@ def test_a_folder_decodes_only_what_is_read(tmp_path, monkeypatch):
     plain_open = Image.open
     monkeypatch.setattr(Image, "open", lambda *args, **options: opened.append(1) or plain_open(*args, **options))
     data = open_dataset(tmp_path)
-    assert len(opened) == 1  # the first, to see that it is neither black nor of one colour
+    assert len(opened) == 1  # the first, to see that it is neither black nor of one color
     data.read([5, 6])
     assert len(opened) == 3
 

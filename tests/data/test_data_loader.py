@@ -169,13 +169,13 @@ def test_labels_that_do_not_exist():
         Numbers(10, labels=False).with_labels()
 
 
-def test_a_labelled_dataset_is_its_source_with_labels():
+def test_a_labeled_dataset_is_its_source_with_labels():
     digits = Digits(count=40, size=(8, 8))
-    labelled = digits.with_labels()
-    assert labelled.describe() == digits.describe()
-    assert (labelled.name, len(labelled), labelled.classes) == ("digits", 40, digits.classes)
+    labeled = digits.with_labels()
+    assert labeled.describe() == digits.describe()
+    assert (labeled.name, len(labeled), labeled.classes) == ("digits", 40, digits.classes)
     with pytest.raises(DataError, match="from 0 to 39, got 40"):
-        labelled.read([40])
+        labeled.read([40])
 
 
 def test_something_that_is_no_dataset():

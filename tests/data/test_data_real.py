@@ -20,7 +20,7 @@ def real(name: str) -> Path:
 @pytest.mark.parametrize(("name", "mean"), [("mnist", 0.1307), ("fashion-mnist", 0.2860)])
 def test_mnist_and_its_kin(name, mean):
     data = open_dataset(real(name))
-    assert data.describe() == f"{name}/train-images-idx3-ubyte.gz: 60,000 greyscale images 28x28, 10 classes"
+    assert data.describe() == f"{name}/train-images-idx3-ubyte.gz: 60,000 grayscale images 28x28, 10 classes"
     assert abs(data.pixels(np.arange(60_000)).mean() / 255 - mean) < 1e-4  # the published means
     assert np.bincount(data.labels).min() > 5000
     test = open_dataset(real(name) / "t10k-images-idx3-ubyte.gz", size=32)
@@ -66,7 +66,7 @@ def test_camvid_pairs():
     photo, classes = train.read([0, 200])
     assert photo.shape == classes.shape == (2, 64, 64, 3)
     photo, classes = val.read([0])
-    # class maps are made of a few flat colours, photos are not
+    # class maps are made of a few flat colors, photos are not
     assert len(np.unique(np.round(4 * classes[0]).reshape(-1, 3), axis=0)) < 200
     roughness = [np.abs(np.diff(x[0], axis=1)).mean() for x in (photo, classes)]
     assert all(np.isfinite(roughness))

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan.data import MASK_COLOURS, GaussianMixture, ShapePairs, Shapes, grid, open_dataset, open_pairs, ring
+from minigan.data import MASK_COLORS, GaussianMixture, ShapePairs, Shapes, grid, open_dataset, open_pairs, ring
 from minigan.errors import ConfigError
 
 
-def test_shapes_are_colour_images_with_labels():
+def test_shapes_are_color_images_with_labels():
     shapes = Shapes(count=24)
     x = shapes.read(range(24))
     assert x.shape == (24, 64, 64, 3)
@@ -35,9 +35,9 @@ def test_pairs_are_the_scenes_and_their_class_maps():
     assert a.shape == b.shape == (60, 32, 48, 3)
     assert pairs.a_shape == pairs.b_shape == (32, 48, 3)
     np.testing.assert_array_equal(a, Shapes(count=60, size=(32, 48), seed=3).read(range(60)))
-    colours = np.array(MASK_COLOURS, dtype=np.float32) / 127.5 - 1
-    near = np.abs(b[..., None, :] - colours).sum(axis=-1)
-    assert near.min(axis=-1).max() < 1e-6  # nothing but the colours of the classes
+    colors = np.array(MASK_COLORS, dtype=np.float32) / 127.5 - 1
+    near = np.abs(b[..., None, :] - colors).sum(axis=-1)
+    assert near.min(axis=-1).max() < 1e-6  # nothing but the colors of the classes
     counts = np.stack([np.bincount(m.ravel(), minlength=7)[1:] for m in near.argmin(axis=-1)])
     assert (counts.argmax(axis=1) == pairs.labels).mean() > 0.95  # the main shape is the label
 
@@ -49,22 +49,22 @@ def test_direction_swaps_the_pair():
     np.testing.assert_array_equal(b, swapped[0])
 
 
-def test_shapes_in_grey():
+def test_shapes_in_gray():
     assert open_dataset("shapes", channels=1, count=6, size=16).read([0]).shape == (1, 16, 16, 1)
 
 
 def test_ring_follows_its_protocol():
     data = ring(count=20_000, seed=1)
     assert isinstance(data, GaussianMixture)
-    assert data.centres.shape == (8, 2)
-    np.testing.assert_allclose(np.linalg.norm(data.centres, axis=1), 1, rtol=1e-6)
+    assert data.centers.shape == (8, 2)
+    np.testing.assert_allclose(np.linalg.norm(data.centers, axis=1), 1, rtol=1e-6)
     _check_mixture(data, sigma=0.01)
 
 
 def test_grid_follows_its_protocol():
     data = grid(count=20_000, seed=1)
-    assert data.centres.shape == (25, 2)
-    assert set(data.centres.ravel().tolist()) == {-4, -2, 0, 2, 4}
+    assert data.centers.shape == (25, 2)
+    assert set(data.centers.ravel().tolist()) == {-4, -2, 0, 2, 4}
     _check_mixture(data, sigma=0.05)
 
 
@@ -74,12 +74,12 @@ def _check_mixture(data: GaussianMixture, *, sigma: float) -> None:
     x = data.read(np.arange(len(data)))
     assert x.dtype == np.float32
     assert x.shape == (len(data), 2)
-    noise = x - data.centres[data.labels]
+    noise = x - data.centers[data.labels]
     assert abs(noise.std() / sigma - 1) < 0.03
     assert abs(noise.mean()) < sigma / 20
-    counts = np.bincount(data.labels, minlength=len(data.centres))
-    assert counts.min() > 0.8 * len(data) / len(data.centres)
-    assert len(data.classes) == len(data.centres)
+    counts = np.bincount(data.labels, minlength=len(data.centers))
+    assert counts.min() > 0.8 * len(data) / len(data.centers)
+    assert len(data.classes) == len(data.centers)
 
 
 def test_points_by_name():

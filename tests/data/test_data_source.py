@@ -137,7 +137,7 @@ def test_split_and_direction(pairs):
         open_pairs(pairs, direction="ba")
 
 
-def test_grey_pairs(pairs):
+def test_gray_pairs(pairs):
     a, _ = open_pairs(pairs, channels=1).read([0])
     assert a.shape == (1, 6, 6, 1)
     assert abs(a[0, 0, 0, 0] - (76 / 127.5 - 1)) < 0.01
@@ -221,10 +221,10 @@ def test_of_a_folder_that_holds_several_kinds_the_files_used_are_named(tmp_path)
     record = np.zeros((2, 3073), np.uint8)
     for n in (1, 2):
         (folder / f"data_batch_{n}.bin").write_bytes(record.tobytes())
-    assert open_dataset(folder).describe().startswith("mixed/data_batch_1.bin to data_batch_2.bin: 4 colour")
+    assert open_dataset(folder).describe().startswith("mixed/data_batch_1.bin to data_batch_2.bin: 4 color")
     header = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 2])
     (folder / "train-images-idx3-ubyte").write_bytes(header + bytes(12))
-    assert open_dataset(folder).describe().startswith("mixed/train-images-idx3-ubyte: 3 greyscale images 2x2")
+    assert open_dataset(folder).describe().startswith("mixed/train-images-idx3-ubyte: 3 grayscale images 2x2")
 
 
 def test_pictures_that_look_like_pairs_are_told_of_where_they_are_cropped(tmp_path):
@@ -234,7 +234,7 @@ def test_pictures_that_look_like_pairs_are_told_of_where_they_are_cropped(tmp_pa
     assert (
         open_dataset(tmp_path, size=8)
         .describe()
-        .endswith("; these look like side-by-side pairs, of which only the centre is used")
+        .endswith("; these look like side-by-side pairs, of which only the center is used")
     )
     Image.new("RGB", (16, 9)).save(tmp_path / "3.png")
     assert "pairs" not in open_dataset(tmp_path, size=8).describe()

@@ -1,4 +1,4 @@
-"""Stacked images: three greyscale ones as the channels of one, and a run on them that is resumed."""
+"""Stacked images: three grayscale ones as the channels of one, and a run on them that is resumed."""
 
 import gzip
 import struct
@@ -18,7 +18,7 @@ def test_channels_and_labels_are_those_of_the_members():
     digits = open_dataset("digits", seed=4)
     assert len(stacked) == 128_000
     assert stacked.shape == (28, 28, 3)
-    assert stacked.describe() == "stacked digits: 128,000 colour images 28x28, 1000 classes"
+    assert stacked.describe() == "stacked digits: 128,000 color images 28x28, 1000 classes"
     rows = [0, 7, 127_999, 7]
     images = stacked.read(rows)
     assert images.flags.c_contiguous
@@ -64,27 +64,27 @@ def test_a_path_is_stacked_and_lasts(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("stacked:shapes", "expected greyscale images to stack, found shapes: 10,000 colour images 64x64"),
-        ("stacked:ring", "expected greyscale images to stack, found ring: 100,000 2-D points"),
+        ("stacked:shapes", "expected grayscale images to stack, found shapes: 10,000 color images 64x64"),
+        ("stacked:ring", "expected grayscale images to stack, found ring: 100,000 2-D points"),
         ("stacked:digitz", "Did you mean 'digits'"),
-        ("stacked:grey.npy", "grey.npy: expected labels from 0 to 9 to stack, found no labels"),
+        ("stacked:gray.npy", "gray.npy: expected labels from 0 to 9 to stack, found no labels"),
         ("stacked:many.npz", "many.npz: expected labels from 0 to 9 to stack, found labels from 0 to 11"),
     ],
 )
 def test_what_cannot_be_stacked(source, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    np.save("grey.npy", np.zeros((4, 8, 8), np.uint8))
+    np.save("gray.npy", np.zeros((4, 8, 8), np.uint8))
     np.savez("many.npz", images=np.zeros((12, 8, 8), np.uint8), labels=np.arange(12))
     with pytest.raises(DataError, match=message):
         open_dataset(source)
 
 
 def test_nothing_is_stacked_twice():
-    with pytest.raises(ConfigError, match=r"stacked:stacked:: stacked images have colours and cannot be stacked again"):
+    with pytest.raises(ConfigError, match=r"stacked:stacked:: stacked images have colors and cannot be stacked again"):
         open_dataset("stacked:stacked:digits")
 
 
-def test_they_are_colour_images():
+def test_they_are_color_images():
     with pytest.raises(ConfigError, match="stacked images have 3 channels, got channels=1"):
         open_dataset("stacked:digits", channels=1)
 

@@ -49,7 +49,7 @@ def test_rows_are_those_of_the_array(tmp_path, shape, dtype, order):
 
 @pytest.mark.usefixtures("small")
 def test_so_are_those_of_views(tmp_path):
-    """As CIFAR-10's planes behind a label, and greyscale images without an axis of channels."""
+    """As CIFAR-10's planes behind a label, and grayscale images without an axis of channels."""
     a = written(tmp_path / "a", (40, 1 + 3 * 16))
     s = stored_array(tmp_path / "a", dtype=np.uint8, shape=a.shape, offset=7)
     rows = np.array([5, 6, 7, 39, 0])

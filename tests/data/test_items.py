@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minigan.data import Loader, open_dataset, open_pairs
-from minigan.data.channels import Recoloured
+from minigan.data.channels import Recolored
 from minigan.data.dataset import Dataset, PairDataset
 from minigan.data.pictures import ImageBatch, image_grid, to_pixels
 from minigan.data.png import encode_png
@@ -30,7 +30,7 @@ def datasets() -> dict[str, Dataset]:
         "digits": digits,
         "shapes": open_dataset("shapes", size=8, count=10),
         "stacked": open_dataset("stacked:digits", size=8, count=12),
-        "recoloured": Recoloured(digits, channels=3),
+        "recolored": Recolored(digits, channels=3),
         "held out": split_dataset(digits, held_out=3, part="val"),
         "float array": open_dataset(floats(5, 4, 4, 1)),
         "uint8 array": open_dataset(np.arange(5 * 48, dtype=np.uint8).reshape(5, 4, 4, 3)),
@@ -105,7 +105,7 @@ def test_arrays_are_datasets():
     dataset = open_dataset(pixels, count=2)
     assert len(dataset) == 2
     np.testing.assert_array_equal(to_pixels(dataset[:]), pixels[[0, 2]])
-    assert "array: 2 colour images 3x3" in repr(dataset)
+    assert "array: 2 color images 3x3" in repr(dataset)
     np.testing.assert_array_equal(open_dataset(pixels.astype(np.int64)).pixels(range(4)), pixels)
     with pytest.raises(DataError, match="the array: expected uint8, integers up to 16 bits, or floats"):
         open_dataset(pixels.astype(np.int64) - 200)
@@ -140,7 +140,7 @@ def test_sources_that_are_none(make, says: str):
 
 def test_a_loader_shows_its_data_and_its_place():
     with Loader(open_dataset("digits", size=8, count=10), batch_size=3, seed=4) as batches:
-        shown = "Loader of digits: 10 greyscale images 8x8, 10 classes; batches of 3, seed 4; "
+        shown = "Loader of digits: 10 grayscale images 8x8, 10 classes; batches of 3, seed 4; "
         assert repr(batches) == f"{shown}next: epoch 0, batch 0 of 3"
         for _ in range(4):
             next(batches)
@@ -267,8 +267,8 @@ def test_a_notebook_shows_a_dataset(name: str):
     items = dataset.read(rows)
     if items.ndim == 4:
         assert png == encode_png(image_grid(items, columns=min(len(rows), 8)))
-        labelled = dataset.with_labels()._repr_html_() if dataset.labels is not None else text
-        assert shown(labelled) == [png]
+        labeled = dataset.with_labels()._repr_html_() if dataset.labels is not None else text
+        assert shown(labeled) == [png]
     if dataset.classes:
         assert html.escape(", ".join(dataset.classes)) in text
 

@@ -266,15 +266,15 @@ def test_another_dataset_json_is_left_out(tmp_path, text):
     assert (data.classes, data.notes) == (("cat", "dog"), ("1 file left out: .json",))
 
 
-# ---------------------------------------------------------------------------------------------- sizes and colours
+# ---------------------------------------------------------------------------------------------- sizes and colors
 
 
-def test_a_colour_picture_among_many_grey_ones_decides(tmp_path):
+def test_a_color_picture_among_many_gray_ones_decides(tmp_path):
     for k in range(40):
         Image.new("L" if k != 17 else "RGB", (4, 4), 200 if k != 17 else (1, 2, 3)).save(tmp_path / f"{k:02}.png")
     data = open_dataset(tmp_path)
     assert data.shape == (4, 4, 3)
-    assert data.notes == ("39 of 40 pictures are greyscale and are used with three equal channels",)
+    assert data.notes == ("39 of 40 pictures are grayscale and are used with three equal channels",)
 
 
 def test_sizes_that_are_changed_are_told_of(tmp_path):

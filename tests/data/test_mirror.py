@@ -60,8 +60,8 @@ def test_pairs_are_flipped_together_and_labels_stay():
         for _ in range(5):
             a, b = next(pairs)
             np.testing.assert_array_equal(flipped(a), flipped(b))
-    with Loader(Ramps().with_labels(), batch_size=8, seed=0, mirror=True) as labelled:
-        images, labels = next(labelled)
+    with Loader(Ramps().with_labels(), batch_size=8, seed=0, mirror=True) as labeled:
+        images, labels = next(labeled)
         np.testing.assert_array_equal(labels, np.round(images.min((1, 2, 3))))
         assert flipped(images).any()
 

@@ -7,7 +7,7 @@ import pytest
 
 from minigan.cli import main
 from minigan.data import StackedImages, open_dataset
-from minigan.data.channels import Recoloured
+from minigan.data.channels import Recolored
 from minigan.data.dataset import Collection, PixelDataset
 from minigan.data.subset import split_dataset
 from minigan.support.representation import printable
@@ -24,9 +24,9 @@ def wrappers() -> dict[str, Collection]:
     return {
         "labels": digits().with_labels(),
         "subset": split_dataset(digits(), held_out=2, part="val"),
-        "colours": Recoloured(digits(), channels=3),
+        "colors": Recolored(digits(), channels=3),
         "stacked": StackedImages(digits(), count=10),
-        "two": split_dataset(Recoloured(digits(), channels=3), held_out=2, part="train").with_labels(),
+        "two": split_dataset(Recolored(digits(), channels=3), held_out=2, part="train").with_labels(),
     }
 
 
@@ -49,7 +49,7 @@ def test_names_that_cannot_be_printed_are_escaped():
     data.note(os.fsdecode(b"left out: \xff.tga"))
     assert data.notes[-1] == r"left out: \xff.tga"
     data.name = os.fsdecode(b"\xff")
-    assert data.describe().startswith(r"\xff: 20 greyscale")
+    assert data.describe().startswith(r"\xff: 20 grayscale")
 
 
 def test_classes_are_named_in_one_line():

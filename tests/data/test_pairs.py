@@ -29,7 +29,7 @@ def save(path, pixels=None, **options):
 
 
 def shade(value, height=16, width=16):
-    """A picture of one colour, which tells the files apart."""
+    """A picture of one color, which tells the files apart."""
     return np.full((height, width, 3), (value, 255 - value, 90), np.uint8)
 
 

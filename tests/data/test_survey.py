@@ -42,11 +42,11 @@ def put(folder: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three sizes, two classes, one grey picture, two damaged ones, one of one colour, one twice."""
+    """Three sizes, two classes, one gray picture, two damaged ones, one of one color, one twice."""
     files = {f"cat/{n}.png": picture(30, 40, seed=n) for n in range(5)}
     files |= {f"dog/{n}.png": picture(40, 30, seed=n) for n in range(2)}
     files |= {
-        "dog/grey.png": picture(20, 20, channels=1),
+        "dog/gray.png": picture(20, 20, channels=1),
         "dog/cut.jpg": jpeg(40, 30)[:-200],
         "dog/no.png": b"nonsense",
         "cat/red.png": encode_png(np.full((30, 40, 3), (200, 0, 0), np.uint8)),
@@ -60,7 +60,7 @@ def test_a_folder_with_everything_in_it(photos: Path):
     assert (found.name, found.kind, found.items, found.count) == ("photos", "folder of pictures", "pictures", 12)
     assert found.sizes == {(30, 40): 7, (40, 30): 3, (20, 20): 1}
     assert list(found.sizes) == [(30, 40), (40, 30), (20, 20)]
-    assert (found.greyscale, found.colour) == (1, 10)
+    assert (found.grayscale, found.color) == (1, 10)
     assert found.classes == {"cat": 7, "dog": 5}
     assert [Path(line.partition(": ")[0]).name for line in found.damaged] == ["cut.jpg", "no.png"]
     assert (found.duplicates, found.constant, found.checked, found.read) == (1, 1, True, 12)
@@ -78,7 +78,7 @@ def test_without_a_check_what_is_damaged_in_its_header_is_told(photos: Path):
 
 def test_nothing_but_damaged_pictures(tmp_path: Path):
     found = survey(put(tmp_path / "bad", {f"{n}.png": b"nonsense" for n in range(20)}), check=True)
-    assert (len(found.damaged), found.sizes, found.colour, found.greyscale) == (20, {}, 0, 0)
+    assert (len(found.damaged), found.sizes, found.color, found.grayscale) == (20, {}, 0, 0)
     assert "nothing could be read" in str(found)
     with (
         pytest.raises(DataError, match=r"0\.png: expected an image"),
@@ -129,7 +129,7 @@ def test_files_of_each_kind(tmp_path: Path, name: str, kind: str, classes: dict[
     source = sources(tmp_path)[name]
     for check in (False, True):
         found = survey(source, check=check)
-        assert (found.kind, found.count, found.sizes, found.colour) == (kind, 8, {(6, 5): 8}, 8)
+        assert (found.kind, found.count, found.sizes, found.color) == (kind, 8, {(6, 5): 8}, 8)
         assert (found.classes, found.eight_bits, found.damaged) == (classes, eight_bits, ())
         assert (found.lowest, found.highest) == ((0, 255) if eight_bits else (-1, 1))
     with closing(open_for_survey(source)) as dataset:
@@ -153,7 +153,7 @@ def test_mnist_and_cifar(tmp_path: Path):
     idx = b"\0\0\x08\x03" + np.array([3, 4, 5], ">u4").tobytes() + bytes(range(60))
     put(tmp_path, {"idx/train-images-idx3-ubyte": idx, "data.bin": b"".join(bytes([n]) * 3073 for n in range(5))})
     found = survey(tmp_path / "idx", check=True)
-    assert (found.kind, found.count, found.sizes, found.greyscale) == ("IDX file", 3, {(4, 5): 3}, 3)
+    assert (found.kind, found.count, found.sizes, found.grayscale) == ("IDX file", 3, {(4, 5): 3}, 3)
     found = survey(tmp_path / "data.bin", check=True)
     assert (found.kind, found.count, found.constant, found.classes["cat"]) == ("CIFAR-10 binary", 5, 5, 1)
 
@@ -234,7 +234,7 @@ def test_the_table(photos: Path):
     lines = str(survey(photos, check=True)).splitlines()
     assert lines[0] == "photos"
     assert "  size      30x40 (7), 40x30 (3), 20x20 (1) (height x width)" in lines
-    assert "  colour    mixed: 10 in colour, 1 greyscale" in lines
+    assert "  color    mixed: 10 in color, 1 grayscale" in lines
     assert "  classes   2, of 5 to 7 each" in lines
     assert "              cat  7  ########################" in lines
     assert "              dog  5  #################" in lines
@@ -280,9 +280,9 @@ def test_json_has_all_of_it(photos: Path):
 # ------------------------------------------------------------------------------------------ preview
 
 
-def cells(drawn: np.ndarray, colour: tuple[int, int, int]) -> int:
-    """The number of pixels of exactly that colour."""
-    return int((drawn == colour).all(axis=2).sum())
+def cells(drawn: np.ndarray, color: tuple[int, int, int]) -> int:
+    """The number of pixels of exactly that color."""
+    return int((drawn == color).all(axis=2).sum())
 
 
 def test_a_preview_has_a_row_for_each_class_with_its_name(tmp_path: Path):
@@ -294,7 +294,7 @@ def test_a_preview_has_a_row_for_each_class_with_its_name(tmp_path: Path):
         drawn = preview(dataset)
     # 16 pixels a side are shown with 64; ten in a row at most
     assert (cells(drawn, red), cells(drawn, blue)) == (10 * 64 * 64, 3 * 64 * 64)
-    reds, blues = (np.flatnonzero((drawn == colour).all(axis=2).any(axis=1)) for colour in (red, blue))
+    reds, blues = (np.flatnonzero((drawn == color).all(axis=2).any(axis=1)) for color in (red, blue))
     assert reds.max() < blues.min()
     between, below = drawn[reds.max() + 3 : blues.min()], drawn[blues.max() + 3 :]
     assert between.max() > 150  # letters
@@ -319,7 +319,7 @@ def test_a_preview_of_pairs_puts_them_side_by_side(tmp_path: Path):
     put(tmp_path / "ab", {f"{n}.png": encode_png(both) for n in range(2)})
     with closing(open_for_survey(tmp_path / "ab")) as dataset:
         drawn = preview(dataset)
-    red, blue = ((drawn == colour).all(axis=2) for colour in ((250, 0, 0), (0, 0, 250)))
+    red, blue = ((drawn == color).all(axis=2) for color in ((250, 0, 0), (0, 0, 250)))
     assert red.sum() == blue.sum() == 2 * 64 * 64
     assert (red[:, :-1] & blue[:, 1:]).any(axis=1).sum() == 64  # they touch
 

@@ -23,10 +23,10 @@ def pair(a: int = 10, b: int = 7) -> UnpairedDataset:
     return UnpairedDataset(digits(a), digits(b, seed=1))
 
 
-def pictures(folder: Path, count: int, *, size=(12, 10), grey: bool = False, value: int = 0) -> Path:
+def pictures(folder: Path, count: int, *, size=(12, 10), gray: bool = False, value: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
-        shape = size if grey else (*size, 3)
+        shape = size if gray else (*size, 3)
         Image.fromarray(np.full(shape, value + k, np.uint8)).save(folder / f"{k:03}.png")
     return folder
 
@@ -105,7 +105,7 @@ def test_the_dataset_has_as_many_items_as_the_longer_side():
     np.testing.assert_array_equal(b, dataset.b.read([0, 1]))
     assert (
         dataset.describe()
-        == "A digits: 10 greyscale images 8x8, 10 classes; B digits: 6 greyscale images 8x8, 10 classes"
+        == "A digits: 10 grayscale images 8x8, 10 classes; B digits: 6 grayscale images 8x8, 10 classes"
     )
 
 
@@ -118,13 +118,13 @@ def test_a_batch_that_a_side_cannot_fill_is_refused(a, b, letter, count):
 # ---------------------------------------------------------------------------------------------- the known pair
 
 
-def test_tinted_digits_lie_between_two_colours():
+def test_tinted_digits_lie_between_two_colors():
     plain = digits(4)
-    coloured = Tinted(plain)
-    pixels, grey = coloured.pixels(np.arange(4)), plain.pixels(np.arange(4))
-    assert coloured.shape == (8, 8, 3)
-    assert {tuple(p) for p in pixels[grey[..., 0] == 0]} == {(38, 70, 132)}
-    ink = np.array([246, 190, 74]) * (grey / 255) + np.array([38, 70, 132]) * (1 - grey / 255)
+    colored = Tinted(plain)
+    pixels, gray = colored.pixels(np.arange(4)), plain.pixels(np.arange(4))
+    assert colored.shape == (8, 8, 3)
+    assert {tuple(p) for p in pixels[gray[..., 0] == 0]} == {(38, 70, 132)}
+    ink = np.array([246, 190, 74]) * (gray / 255) + np.array([38, 70, 132]) * (1 - gray / 255)
     np.testing.assert_allclose(pixels, ink, atol=0.5001)
 
 
@@ -132,16 +132,16 @@ def test_tinted_digits_lie_between_two_colours():
 def test_the_known_pair_has_the_truth_of_both_sides_and_shares_no_image(a, b):
     with contextlib.closing(open_unpaired(a, b, size=8)) as dataset:
         rows = np.arange(6)
-        digit, coloured = (dataset.a, dataset.b) if a == "digits" else (dataset.b, dataset.a)
-        digit_truth, coloured_truth = (
+        digit, colored = (dataset.a, dataset.b) if a == "digits" else (dataset.b, dataset.a)
+        digit_truth, colored_truth = (
             (dataset.a_truth, dataset.b_truth) if a == "digits" else (dataset.b_truth, dataset.a_truth)
         )
-        assert (digit.shape, coloured.shape) == ((8, 8, 1), (8, 8, 3))
+        assert (digit.shape, colored.shape) == ((8, 8, 1), (8, 8, 3))
         np.testing.assert_array_equal(Tinted(digit).read(rows), digit_truth.read(rows))
-        np.testing.assert_array_equal(Tinted(coloured_truth).read(rows), coloured.read(rows))
+        np.testing.assert_array_equal(Tinted(colored_truth).read(rows), colored.read(rows))
         some = np.arange(200)
         seen = {image.tobytes() for image in digit.read(some)}
-        assert not seen & {image.tobytes() for image in coloured_truth.read(some)}
+        assert not seen & {image.tobytes() for image in colored_truth.read(some)}
     with contextlib.closing(open_unpaired(a, b, size=8, part="held-out")) as fresh:
         assert not np.array_equal(fresh.a.read(rows), dataset.a.read(rows))
     assert COUNTERPARTS[COUNTERPARTS[a]] == a
@@ -154,8 +154,8 @@ def test_the_known_pair_in_other_channels():
 
 
 def test_tinted_is_a_dataset_of_its_own():
-    with contextlib.closing(open_dataset("tinted", size=8, count=20)) as coloured:
-        assert coloured.shape == (8, 8, 3) and len(coloured) == 20 and coloured.kind == "embedded"
+    with contextlib.closing(open_dataset("tinted", size=8, count=20)) as colored:
+        assert colored.shape == (8, 8, 3) and len(colored) == 20 and colored.kind == "embedded"
 
 
 # ---------------------------------------------------------------------------------------------- files

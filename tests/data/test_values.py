@@ -83,7 +83,7 @@ def test_dark_and_flat_images_are_told_of():
     assert notes_of(late) == ""
 
 
-COLOURS = PIXELS[0].astype(np.uint8)
+COLORS = PIXELS[0].astype(np.uint8)
 NIGHT = "no value is above {} where white is 255: the images are nearly black"
 
 
@@ -92,9 +92,9 @@ NIGHT = "no value is above {} where white is 255: the images are nearly black"
     [
         (np.zeros((9, 9, 3), np.uint8), ["all values are 0", NIGHT.format(0)]),
         (np.full((9, 9), 77, np.uint8), ["all values are 77"]),
-        (COLOURS // 16, [NIGHT.format(15)]),
-        (np.dstack([COLOURS, np.zeros((8, 8), np.uint8)]), ["all values are 255"]),
-        (COLOURS, []),
+        (COLORS // 16, [NIGHT.format(15)]),
+        (np.dstack([COLORS, np.zeros((8, 8), np.uint8)]), ["all values are 255"]),
+        (COLORS, []),
     ],
 )
 @pytest.mark.parametrize("count", [3, 20])
@@ -135,7 +135,7 @@ def test_more_than_a_rounding_error_is_refused():
 
 def test_a_range_that_is_guessed_is_told_of():
     assert notes_of(PIXELS / 255 * 0.9 - 0.04) == (
-        "the lowest value is -0.04: the images are taken to be in [-1, 1], where 0 is grey"
+        "the lowest value is -0.04: the images are taken to be in [-1, 1], where 0 is gray"
     )
 
 
@@ -151,7 +151,7 @@ def test_a_single_picture_is_no_set(channels, dtype):
 
 
 def test_what_may_be_a_picture_with_its_channels_first_is_told_of():
-    assert "is taken as 3 greyscale images, not as one picture" in notes_of(RNG.random((3, 16, 16)))
+    assert "is taken as 3 grayscale images, not as one picture" in notes_of(RNG.random((3, 16, 16)))
     assert notes_of(RNG.random((30, 16, 16))) == ""
 
 

@@ -19,7 +19,7 @@ from minigan.evaluation import (
     Report,
     evaluate_points,
     nearest_items,
-    neighbour_picture,
+    neighbor_picture,
     train_classifier,
 )
 
@@ -48,7 +48,7 @@ def digits(count=600, seed=0):
 
 def test_fresh_data_gets_what_the_data_gets_and_noise_does_not(rng):
     battery = ImageBattery(digits(), features=PixelFeatures())
-    good, neighbours = battery.report(digits(seed=1).read(np.arange(300)))
+    good, neighbors = battery.report(digits(seed=1).read(np.arange(300)))
     bad, _ = battery.report(rng.uniform(-1, 1, (300, 16, 16, 1)))
     assert [f.name for f in good.figures] == [*FIGURES, "distance_ratio"]
     assert good.value("fid") == pytest.approx(good.figures[0].data, rel=0.3)
@@ -56,7 +56,7 @@ def test_fresh_data_gets_what_the_data_gets_and_noise_does_not(rng):
     assert good.value("coverage") > 0.8
     assert bad.value("fid") > 5 * good.value("fid")
     assert bad.value("precision") == bad.value("coverage") == bad.value("nearer") == 0
-    assert neighbours.items.shape == (300, 3)
+    assert neighbors.items.shape == (300, 3)
     again, _ = ImageBattery(digits(), features=PixelFeatures()).report(digits(seed=1).read(np.arange(300)))
     assert again == good
     assert ImageBattery(digits(), features=PixelFeatures(), seed=1).report(digits(seed=1).read(range(300)))[0] != good
@@ -66,10 +66,10 @@ def test_copies_are_found():
     data = digits()
     battery = ImageBattery(data, features=PixelFeatures())
     train = battery.rows[300:]  # the first 300 are the real ones that samples are compared with
-    copies, neighbours = battery.report(data.read(train[:100]))
+    copies, neighbors = battery.report(data.read(train[:100]))
     assert copies.value("nearer") > 0.99
     assert copies.value("distance_ratio") < 0.01
-    np.testing.assert_array_equal(neighbours.items[:, 0], train[:100])
+    np.testing.assert_array_equal(neighbors.items[:, 0], train[:100])
     few, _ = battery.report(data.read(np.resize(train[:20], 200)))
     assert few.value("support") < 25
     assert few.value("nearer") > 0.99
@@ -113,7 +113,7 @@ def test_too_little_data():
         ImageBattery(digits(99), features=PixelFeatures())
 
 
-def test_neighbours_in_chunks_are_those_of_all_at_once(monkeypatch, rng):
+def test_neighbors_in_chunks_are_those_of_all_at_once(monkeypatch, rng):
     data, features = digits(100), PixelFeatures()
     queries, rows = features(digits(seed=5).read(range(7))), rng.permutation(100)[:80]
     whole = nearest_items(queries, data, rows=rows, features=features, k=3)
@@ -122,7 +122,7 @@ def test_neighbours_in_chunks_are_those_of_all_at_once(monkeypatch, rng):
     np.testing.assert_array_equal(whole.items, parts.items)
     np.testing.assert_allclose(whole.distances, parts.distances)
     assert np.isin(whole.items, rows).all()
-    picture = neighbour_picture(data.read(range(7)), data, whole.items)
+    picture = neighbor_picture(data.read(range(7)), data, whole.items)
     assert picture.shape == (4 * 66 + 2, 7 * 66 + 2, 1)  # 16 pixels, four times as large, and gaps
 
 
@@ -134,7 +134,7 @@ def test_points_of_the_mixture_and_of_one_mode():
     good = evaluate_points(ring(count=2500, seed=1).read(np.arange(2500)), data)
     assert good.value("modes") == 8
     assert good.value("high_quality") == pytest.approx(good.figures[1].data, abs=0.01)
-    bad = evaluate_points(np.tile(data.centres[:1], (2500, 1)), data)
+    bad = evaluate_points(np.tile(data.centers[:1], (2500, 1)), data)
     assert (bad.value("modes"), bad.value("high_quality")) == (1, 1)
     assert bad.value("reverse_kl") == pytest.approx(np.log(8))
     assert bad.histogram == (2500, 0, 0, 0, 0, 0, 0, 0)
@@ -219,7 +219,7 @@ def test_a_run_on_images(capsys, monkeypatch):
     capsys.readouterr()
     assert main(["evaluate", "run", "--count", "60", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
-    assert "dcgan at step 2, 60 samples, compared with digits: 400 greyscale images 16x16, 10 classes" in out
+    assert "dcgan at step 2, 60 samples, compared with digits: 400 grayscale images 16x16, 10 classes" in out
     assert re.search(r"features: classifier of digits \(\d+.\d\d% right on held-out images\)", out)
     assert re.search(r"^figure +value +data itself +better +samples +real$", out, re.MULTILINE)
     assert re.search(r"^fid +[\d.,]+ +[\d.,]+ +lower +60 +200  Fréchet", out, re.MULTILINE)
@@ -255,7 +255,7 @@ def test_a_run_on_points_and_one_on_stacked_images(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert re.search(r"^modes +\d +8 +higher +2,500 +2,500  of 8", out, re.MULTILINE)
     assert "features are for images, got points" in fails(capsys, "evaluate", "points", "--features", "pixels")
-    monkeypatch.setattr("minigan.evaluation.battery.MOST_FOR_NEIGHBOURS", 50)
+    monkeypatch.setattr("minigan.evaluation.battery.MOST_FOR_NEIGHBORS", 50)
     monkeypatch.setattr("minigan.data.source.Digits", few_digits)
     monkeypatch.setattr("minigan.data.source.StackedImages", stacked_of_few)
     assert main(["train", "--data", "stacked:digits", "--out", "stacked", *SMALL]) == 0
@@ -270,9 +270,9 @@ def stacked_of_few(source, *, seed):
 
 
 def test_what_does_not_go_together_is_one_line(capsys):
-    np.save("grey.npy", np.random.default_rng(0).integers(0, 256, (100, 16, 16), np.uint8))
-    assert main(["train", "--data", "grey.npy", "--out", "run", *SMALL]) == 0
-    assert "grey.npy: expected labelled images" in fails(
+    np.save("gray.npy", np.random.default_rng(0).integers(0, 256, (100, 16, 16), np.uint8))
+    assert main(["train", "--data", "gray.npy", "--out", "run", *SMALL]) == 0
+    assert "gray.npy: expected labeled images" in fails(
         capsys, "evaluate", "run", "--features", "classifier", "--count", "60"
     )
     assert "at least 50 samples to evaluate, got 3" in fails(capsys, "evaluate", "run", "--count", "3")

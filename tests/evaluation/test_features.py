@@ -114,7 +114,7 @@ def test_channels_are_stacked():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "expected labelled images for a classifier, found no labels. Use `features='pixels'`"),
+        (None, "expected labeled images for a classifier, found no labels. Use `features='pixels'`"),
         (np.zeros(20, int), "2 to 1000 classes counted from 0, found labels from 0 to 0"),
         (np.arange(20) * 60, "found labels from 0 to 1140"),
         (np.arange(20) - 1, "found labels from -1 to 18"),
@@ -139,7 +139,7 @@ def test_a_classifier_is_kept_and_read_again(cache):
     said = []
     one = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert said == [
-        f"training a classifier of digits: 300 greyscale images 8x8, 10 classes, once; it will be kept in {cache}"
+        f"training a classifier of digits: 300 grayscale images 8x8, 10 classes, once; it will be kept in {cache}"
     ]
     again = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert len(said) == 1
@@ -202,10 +202,10 @@ def test_an_identity_is_of_the_content():
 
 def test_features_are_chosen_by_the_data(tmp_path):
     said = []
-    np.save(tmp_path / "grey.npy", np.zeros((10, 8, 8), np.uint8))
-    plain = open_dataset(tmp_path / "grey.npy")
+    np.save(tmp_path / "gray.npy", np.zeros((10, 8, 8), np.uint8))
+    plain = open_dataset(tmp_path / "gray.npy")
     assert isinstance(choose_features(plain, say=said.append), PixelFeatures)
-    assert said == ["features are pixels: grey.npy: expected labelled images for a classifier, found no labels."]
+    assert said == ["features are pixels: gray.npy: expected labeled images for a classifier, found no labels."]
     assert isinstance(choose_features(few_digits(), "pixels", say=said.append), PixelFeatures)
     assert choose_features(few_digits(), backend="reference", say=said.append).classes == 10
     stacked = open_dataset("stacked:digits", size=8, count=20)

@@ -348,7 +348,7 @@ def test_a_layer_without_a_translation_is_told_what_to_do(tmp_path: Path, format
 
 
 def test_features_in_pytorchs_order_are_no_business_of_groups(tmp_path: Path):
-    """Groups of neighbouring channels are other ones there: refused, not exported wrong."""
+    """Groups of neighboring channels are other ones there: refused, not exported wrong."""
     network = built(Conv2D(4, 3), Flatten(), GroupNorm(4), Dense(2))
     with pytest.raises(ConfigError, match=r"^N\.2\.GroupNorm .*another order\. Export to onnx or numpy instead\.$"):
         FORMATS["torch"].write(Subject(network, "N"), tmp_path / "n", ExportOptions())

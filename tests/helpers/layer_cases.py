@@ -447,7 +447,7 @@ CASES: dict[str, Case] = {
         curved_in_eval=True,
     ),
     "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
-    "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
+    "Color, gray": Case(Color, (3, 2, 1), (3, 2, 1)),
     "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
     "Cutout": Case(Cutout, (5, 4, 2), (5, 4, 2)),
     "Flip": Case(Flip, (3, 4, 2), (3, 4, 2)),

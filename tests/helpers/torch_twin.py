@@ -258,8 +258,8 @@ class Join(nn.Module):
         return torch.cat([x, self.inner(x)], dim=1)
 
 
-class Neighbours(nn.Module):
-    """`Pack`: neighbours of the batch joined along the channels."""
+class Neighbors(nn.Module):
+    """`Pack`: neighbors of the batch joined along the channels."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -340,7 +340,7 @@ def _module(layer: Layer) -> nn.Module:
             module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
             return module
         case Pack():
-            return Neighbours(layer.count)
+            return Neighbors(layer.count)
         case Maxout():
             return Largest(layer.pieces)
         case LeakyReLU() if layer.gain != 1:

@@ -103,9 +103,9 @@ def test_a_drawing_has_an_arrow_for_each_pass(documents):
         nodes = [node for chain in panel.chains for node in chain.nodes]
         from_loss = sum(chain.backward for chain in panel.chains)
         computed = sum(node.dx + node.dw for node in nodes) + from_loss
-        grey = sum((not node.dx) + (node.has_weights and not node.dw) for node in nodes)
+        gray = sum((not node.dx) + (node.has_weights and not node.dw) for node in nodes)
         assert drawing.count('class="edge backward"') == computed > 10
-        assert drawing.count('class="edge none"') == grey > 2
+        assert drawing.count('class="edge none"') == gray > 2
         assert drawing.count('class="edge forward"') == len(nodes) + len(panel.chains)
     assert "no dx: the image has no weights" in d_step
     assert "no dw: G&#x27;s step leaves D&#x27;s" in g_step

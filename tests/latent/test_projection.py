@@ -145,14 +145,14 @@ def test_an_array_of_another_kind_is_brought_to_the_generator_s():
     assert found.notes == (
         "the picture is scaled from 16x32 to 8x8",
         "the middle of the picture is used: 50% at its sides are cut off",
-        "the picture has colours and is used in greyscale",
+        "the picture has colors and is used in grayscale",
     )
     assert found.target.shape == (8, 8, 1)
-    grey = np.random.default_rng(0).uniform(-1, 1, (8, 8))
-    found = tiny_generator(shape=(8, 8, 3)).project(grey, steps=1)
-    assert found.notes == ("the picture is greyscale and is used with three equal channels",)
-    np.testing.assert_allclose(found.target[..., 2], grey, atol=1e-6)
-    assert trained.project(grey, steps=1).notes == ()
+    gray = np.random.default_rng(0).uniform(-1, 1, (8, 8))
+    found = tiny_generator(shape=(8, 8, 3)).project(gray, steps=1)
+    assert found.notes == ("the picture is grayscale and is used with three equal channels",)
+    np.testing.assert_allclose(found.target[..., 2], gray, atol=1e-6)
+    assert trained.project(gray, steps=1).notes == ()
 
 
 def test_a_file_is_read_and_scaled(tmp_path):
@@ -166,7 +166,7 @@ def test_a_file_is_read_and_scaled(tmp_path):
     assert np.abs(found.target[:, [0, 7], 0] - [-1, 1]).max() < 0.2
     path.write_bytes(encode_png(pixels[:8, 4:12].repeat(3, axis=2)))
     found = trained.project(str(path), steps=1)
-    assert found.notes == ("the picture has colours and is used in greyscale",)
+    assert found.notes == ("the picture has colors and is used in grayscale",)
     np.testing.assert_array_equal(found.target[:, :4], -1)
     np.testing.assert_array_equal(found.target[:, 4:], 1)
     path.write_text("a text")

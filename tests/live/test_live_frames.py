@@ -59,7 +59,7 @@ def test_the_plane_is_the_networks(run):
     assert np.abs(vectors(frame["fake"]) - fakes).max() < 1e-3
     logits = D.forward(cells(frames.extent), train=False)[0].reshape(COARSE, COARSE)
     assert np.abs(field(frame["surface"]) - 1 / (1 + np.exp(-logits))).max() < 1 / 255
-    covered = mode_coverage(fakes, centres=frames.mixture.centres, sigma=frames.mixture.sigma)
+    covered = mode_coverage(fakes, centers=frames.mixture.centers, sigma=frames.mixture.sigma)
     assert frame["modes"]["hit"] == covered.histogram.tolist() and frame["modes"]["of"] == 8
     net = vectors(frame["manifold"])
     drawn = G.forward(frames.net.astype(np.float32), train=False)[0]
@@ -142,13 +142,13 @@ def test_units_are_activations(run):
 
 @pytest.mark.parametrize("mixture", [ring(count=10), grid(count=10)], ids=["ring", "grid"])
 def test_the_mixtures_density_is_exact(mixture):
-    extent = 1.6 * float(np.abs(mixture.centres).max())
+    extent = 1.6 * float(np.abs(mixture.centers).max())
     axis = np.linspace(-extent, extent, 401)
-    p = mixture_density(axis, mixture.centres, sigma=mixture.sigma, blur=0.1)
+    p = mixture_density(axis, mixture.centers, sigma=mixture.sigma, blur=0.1)
     assert p.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=1e-3)
     x, y = axis[150], axis[260]
     variance = mixture.sigma**2 + 0.1**2
-    squares = ((np.array([x, y]) - mixture.centres) ** 2).sum(axis=1)
+    squares = ((np.array([x, y]) - mixture.centers) ** 2).sum(axis=1)
     assert p[260, 150] == pytest.approx(np.mean(np.exp(-squares / 2 / variance)) / (2 * np.pi * variance))
 
 
@@ -173,7 +173,7 @@ def test_equal_densities_leave_d_undecided():
     points = ring(count=20_000).read(np.arange(20_000))
     axis = np.linspace(-1.3, 1.3, 60)
     mixture = ring(count=10)
-    p = mixture_density(axis, mixture.centres, sigma=mixture.sigma, blur=0.1)
+    p = mixture_density(axis, mixture.centers, sigma=mixture.sigma, blur=0.1)
     best = optimal_reading(get_loss("minimax"), p, fake_density(axis, points, blur=0.1))
     assert np.abs(best - 0.5).max() < 0.03
 

@@ -291,7 +291,7 @@ def test_snapshots_stay_few_and_the_beginning_stays(tmp_path):
         steps = [one.step for one in snapshots._taken]
         assert len(steps) <= MOST and steps[0] == 0 and steps[-1] == 499
         gaps = np.diff(steps)
-        assert gaps[-1] <= gaps[1]  # denser towards the present
+        assert gaps[-1] <= gaps[1]  # denser toward the present
         assert snapshots.before(250).step <= 250
 
 

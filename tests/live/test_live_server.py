@@ -210,7 +210,7 @@ def test_a_new_page_is_told_everything(seen):
     with seen.events() as events:
         kinds = dict(next(events) for _ in range(3))
     assert set(kinds) == {"hello", "state", "frame"}
-    assert kinds["hello"]["about"]["kind"] == "plane" and len(kinds["hello"]["about"]["centres"]) == 8
+    assert kinds["hello"]["about"]["kind"] == "plane" and len(kinds["hello"]["about"]["centers"]) == 8
     assert kinds["state"]["runs"][0]["settings"]["loss"] == "non-saturating"
     assert kinds["frame"]["step"] == seen.session.step
 

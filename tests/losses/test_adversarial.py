@@ -15,7 +15,7 @@ from minigan.losses import (
     CoupledLoss,
     CrossEntropyLoss,
     Hinge,
-    LabelledLoss,
+    LabeledLoss,
     LeastSquares,
     Minimax,
     NonSaturating,
@@ -38,7 +38,7 @@ from minigan.nn.network import Sequential
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 SEPARATE = [name for name, loss in LOSSES.items() if not issubclass(loss, CoupledLoss)]
-LABELLED = [name for name, loss in LOSSES.items() if issubclass(loss, LabelledLoss)]
+LABELED = [name for name, loss in LOSSES.items() if issubclass(loss, LabeledLoss)]
 every_separate_loss = pytest.mark.parametrize("name", SEPARATE)
 SHAPES = {"one logit": (7, 1), "a map of patches": (2, 3, 4, 1), "no channel axis": (5,)}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -112,7 +112,7 @@ def test_generator(backend: Backend, name: str, shape: tuple[int, ...]):
     check_loss(backend, get_loss(name).generator, G_FORMULAS[name], logits(backend, shape))
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", LABELED)
 def test_label_smoothing_is_one_sided(backend: Backend, name: str):
     s, loss, formula = logits(backend, (7, 1)), get_loss(name, label_smoothing=0.1), D_FORMULAS[name]
     check_loss(backend, lambda s: loss.discriminator(s, REAL), lambda x: formula(x, 0.9), s)
@@ -121,7 +121,7 @@ def test_label_smoothing_is_one_sided(backend: Backend, name: str):
 
 
 def test_label_smoothing_needs_labels():
-    for name in LOSSES.keys() - set(LABELLED):
+    for name in LOSSES.keys() - set(LABELED):
         with pytest.raises(ConfigError, match=f"the loss {name} has no labels to smooth: expected one of minimax"):
             get_loss(name, label_smoothing=0.1)
     for loss in (Wasserstein(), Hinge()):

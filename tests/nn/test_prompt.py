@@ -249,7 +249,7 @@ def test_a_slice_is_a_network_with_the_same_weights():
 
 def test_slices_that_make_no_network():
     assert len(discriminator()[::2]) == 3  # not built: any layers
-    with pytest.raises(ShapeError, match="D: a built network has slices of neighbouring layers only"):
+    with pytest.raises(ShapeError, match="D: a built network has slices of neighboring layers only"):
         built()[::2]
     for place in (99, -7):
         with pytest.raises(IndexError, match=f"D: expected the place of a layer, from 0 to 5, got {place}"):

@@ -168,14 +168,14 @@ def test_every_penalty_of_a_packed_discriminator(backend: Backend, pack: int, pe
     """The slope is that at D's actual input, a pack; the lines of WGAN-GP run from pack to pack."""
     ours = gan(backend, [Pack(pack), *piecewise_linear()], "wasserstein", penalty)
     real, fake = np.random.default_rng(1).uniform(-1, 1, (2, 2 * pack, *IMAGE))
-    neighbours, d = twin(ours.D)[0], twin(ours.D)[1:]
+    neighbors, d = twin(ours.D)[0], twin(ours.D)[1:]
 
     grads = ours.D.gradients()
     P = ours.penalty.add_gradients(ours.D, real, fake, grads=grads, rng=np.random.default_rng(SEED))
-    t_real, t_fake, numbers = neighbours(to_nchw(real)), neighbours(to_nchw(fake)), np.random.default_rng(SEED)
+    t_real, t_fake, numbers = neighbors(to_nchw(real)), neighbors(to_nchw(fake)), np.random.default_rng(SEED)
     x = {
         "wgan-gp": lambda: t_real + torch.from_numpy(numbers.uniform(size=(2, 1, 1, 1))) * (t_fake - t_real),
-        "dragan": lambda: t_real + neighbours(to_nchw(numbers.standard_normal(real.shape))) * (real.std() / 2),
+        "dragan": lambda: t_real + neighbors(to_nchw(numbers.standard_normal(real.shape))) * (real.std() / 2),
         "r1": lambda: t_real,
         "r2": lambda: t_fake,
         "r1+r2": lambda: torch.cat([t_real, t_fake]),

@@ -192,7 +192,7 @@ def assert_both_trained(one: Run, other: Run, steps: int = STEPS) -> None:
     for losses in (*one, *other):
         assert np.isfinite(losses).all()
         assert losses.shape == (steps,)
-    assert steps < STEPS or one.d_loss[-20:].mean() < 0.8 * one.d_loss[0]  # something was learnt
+    assert steps < STEPS or one.d_loss[-20:].mean() < 0.8 * one.d_loss[0]  # something was learned
 
 
 # ---------------------------------------------------------------------------------------------- the tests

@@ -1,4 +1,4 @@
-"""Class-conditional GANs from end to end: labelled data, training, resuming, drawing one class."""
+"""Class-conditional GANs from end to end: labeled data, training, resuming, drawing one class."""
 
 import contextlib
 import json
@@ -117,7 +117,7 @@ def test_resuming_gives_the_same_bits(tmp_path):
 # ---------------------------------------------------------------------------------------------- unasked
 
 
-def labelled(path, labels, shape=(28, 28)) -> str:
+def labeled(path, labels, shape=(28, 28)) -> str:
     pictures = np.random.default_rng(0).integers(0, 256, (len(labels), *shape), dtype=np.uint8)
     np.savez(path, images=pictures, labels=labels)
     return str(path)
@@ -154,7 +154,7 @@ def test_the_default_tells_the_classes_and_keeps_what_it_took(tmp_path, capsys):
     ],
 )
 def test_which_classes_are_told_unasked(tmp_path, capsys, labels, settings, taken, says):
-    data = labelled(tmp_path / "x.npz", labels)
+    data = labeled(tmp_path / "x.npz", labels)
     assert train(tmp_path / "run", *settings, data=data, steps=1) == 0
     error = capsys.readouterr().err
     assert says in error if says else "told the" not in error
@@ -178,7 +178,7 @@ def test_a_file_from_before_has_no_classes():
 
 
 def test_several_discriminators_with_a_penalty_are_not_told(tmp_path, capsys):
-    data = labelled(tmp_path / "x.npz", np.arange(60) % 3)
+    data = labeled(tmp_path / "x.npz", np.arange(60) % 3)
     assert train(tmp_path / "run", "penalty=r1", "d_norm=none", recipe="multi-d", data=data, steps=1) == 0
     assert "not told the classes: penalty=r1 cannot be used with them" in capsys.readouterr().err
 
@@ -291,7 +291,7 @@ def test_batches_without_a_source_for_a_gan_without_noise(reference: Backend):
         gan.step(iter([np.zeros((2, 2, 2, 1))]), np.random.default_rng(0))
 
 
-def test_a_model_that_is_not_labelled_as_it_should(tmp_path):
+def test_a_model_that_is_not_labeled_as_it_should(tmp_path):
     assert train(tmp_path / "run", "condition=projection") == 0
     from minigan.checkpoints.format import MODEL_FORMAT, load_arrays, save_arrays
 

@@ -98,9 +98,9 @@ def test_settings_that_are_refused(settings, message):
 def test_classes_need_labels():
     recipe = StyleGAN2(condition="projection", **TINY)
     without = open_dataset("digits", size=(32, 32))
-    unlabelled = type("Unlabelled", (), {"labels": None, "name": "faces", "classes": None, "shape": without.shape})()
+    unlabeled = type("Unlabeled", (), {"labels": None, "name": "faces", "classes": None, "shape": without.shape})()
     with pytest.raises(ConfigError, match="needs the class of each image, but faces has no labels"):
-        recipe.fit(unlabelled)
+        recipe.fit(unlabeled)
     fitted = StyleGAN2(**TINY).fit(without)
     assert (fitted.condition, fitted.classes) == ("projection", 10)
 

@@ -204,7 +204,7 @@ ARBITRARY_KEYWORDS = {
 
 
 def test_there_are_no_arbitrary_keywords():
-    """`**kwargs` swallows a misspelt argument."""
+    """`**kwargs` swallows a misspelled argument."""
     found = {
         (module, getattr(node, "name", "lambda"), node.args.kwarg.arg)
         for module, (_, tree) in sources().items()

@@ -261,8 +261,8 @@ def one_sided(g, v):
     return 7 * (excess(g) ** 2).mean(), v
 
 
-def dirac(theta, psi, lr, gamma, *, towards=1, late=False):
-    moved = theta + towards * lr * sigmoid(psi * theta) * psi
+def dirac(theta, psi, lr, gamma, *, toward=1, late=False):
+    moved = theta + toward * lr * sigmoid(psi * theta) * psi
     seen = moved if late else theta
     return moved, psi - lr * (sigmoid(psi * seen) * seen + gamma * psi)
 
@@ -322,7 +322,7 @@ WRONG = [
     (7, lambda g, weight: one_sided(g, 3 * weight * excess(g) * g / norms(g) / 5), "v is off"),
     (7, lambda g, weight: one_sided(g, 2 * weight * excess(g) * g / norms(g) / 5), "tiny number"),
     (5, lambda theta, psi, lr, gamma: theta, "return two things"),
-    (5, lambda theta, psi, lr, gamma: dirac(theta, psi, lr, gamma, towards=-1), "runs away"),
+    (5, lambda theta, psi, lr, gamma: dirac(theta, psi, lr, gamma, toward=-1), "runs away"),
     (5, lambda theta, psi, lr, gamma: (theta, psi), "G descends log(1 - D(theta))"),
     (5, lambda theta, psi, lr, gamma: dirac(theta, psi, lr, gamma, late=True), "both at once"),
     (5, lambda theta, psi, lr, gamma: dirac(theta, psi, lr, 0), "lacks the penalty"),

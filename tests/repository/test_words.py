@@ -10,10 +10,11 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("minigan", "benchmarks", "examples", "tests")
 SUFFIXES = (".py", ".md", ".cu", ".cuh", ".hpp", ".toml")
 NOT_A_THING = {"What", "Of", "Whatever", "Those", "That"}
-# -ize throughout: names such as `Optimizer`, `BatchNormalization` and `reparameterize` stand next to the prose.
+# -ize, and color: names such as `Optimizer`, `reparameterize` and Pillow's `ImageColor` stand next to the prose.
 OTHER_SPELLING = re.compile(
     r"\b\w*(?:optimi|normali|initiali|minimi|maximi|paramet(?:e|)ri|standardi|vectori|regulari|speciali|memori|recogni)"
-    r"s(?:e|ing|ation|able)\w*",
+    r"s(?:e|ing|ation|able)\w*"
+    r"|\w*(?:colour|grey|neighbour|labelled(?!by)|behaviour|centre|licence|learnt|modelled|cancelled)\w*",
     re.IGNORECASE,
 )
 
@@ -51,6 +52,9 @@ def test_words_have_one_spelling():
     assert found == {}
 
 
-@pytest.mark.parametrize("word", ["optimiser", "Normalisation", "reparameterise", "optimising", "parametrisation"])
+@pytest.mark.parametrize(
+    "word",
+    ["optimiser", "Normalisation", "reparameterise", "optimising", "parametrisation", "greyscale", "LabelledDataset"],
+)
 def test_the_other_spelling_is_found(word):
     assert OTHER_SPELLING.findall(f"a {word}.") == [word]

@@ -21,7 +21,7 @@ TINY = ["--backend", "reference", "--set", "width=1", "d_width=2", "size=16"]
 
 
 def write(root, numbers=(0, 1, 2, 255)):
-    """Grey noise in photos/, class numbers in maps/; train and val."""
+    """Gray noise in photos/, class numbers in maps/; train and val."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 3), ("val", 2)):
         for k in range(count):
@@ -61,7 +61,7 @@ def test_a_run_keeps_where_its_targets_are(trained, tmp_path, monkeypatch, capsy
     code, said, _ = command(capsys, "sample", trained / "run", "--backend", "reference", "--out", tmp_path / "s.png")
     assert code == 0
     assert "source | output | target, 2 of photos" in said
-    shown = {tuple(colour) for colour in np.asarray(Image.open(tmp_path / "s.png")).reshape(-1, 3).tolist()}
+    shown = {tuple(color) for color in np.asarray(Image.open(tmp_path / "s.png")).reshape(-1, 3).tolist()}
     assert {tuple(VOC[n].tolist()) for n in (0, 1, 2)} <= shown
 
 

@@ -17,11 +17,11 @@ from minigan.runs import load_generator
 from minigan.runs.translation import outputs
 
 
-def squares(colours, *, n=2, side=64, cell=16) -> np.ndarray:
+def squares(colors, *, n=2, side=64, cell=16) -> np.ndarray:
     """Maps of random flat cells, in [-1, 1]."""
-    cells = np.random.default_rng(0).integers(len(colours), size=(n, side // cell, side // cell))
+    cells = np.random.default_rng(0).integers(len(colors), size=(n, side // cell, side // cell))
     labels = cells.repeat(cell, axis=1).repeat(cell, axis=2)
-    return np.array(colours, np.float32)[labels] / 127.5 - 1
+    return np.array(colors, np.float32)[labels] / 127.5 - 1
 
 
 def as_jpeg(images: np.ndarray) -> np.ndarray:
@@ -36,28 +36,28 @@ def as_jpeg(images: np.ndarray) -> np.ndarray:
 
 def test_palettes_are_found_in_compressed_maps():
     assert find_palette(open_pairs("shapes", count=8).read(np.arange(8))[1]) is SHAPES
-    assert find_palette(as_jpeg(squares(CAMVID.colours, n=4))) is CAMVID
+    assert find_palette(as_jpeg(squares(CAMVID.colors, n=4))) is CAMVID
     odd = [(10, 200, 30), (250, 250, 250), (90, 0, 160)]
     found = find_palette(as_jpeg(squares(odd)))
     assert found.name == "found in the maps"
     assert found.void is None
-    assert sorted(odd) == pytest.approx(np.array(sorted(found.colours)), abs=4)
+    assert sorted(odd) == pytest.approx(np.array(sorted(found.colors)), abs=4)
 
 
 @pytest.mark.parametrize("palette", [CAMVID, SHAPES])
-def test_a_few_colours_of_a_known_palette_do_not_make_it(palette: Palette):
+def test_a_few_colors_of_a_known_palette_do_not_make_it(palette: Palette):
     """Black is CamVid's void, but the ground of other maps: there its pixels count."""
-    found = find_palette(squares([(0, 0, 0), palette.colours[1]]))
-    assert (found.name, found.void, len(found.colours)) == ("found in the maps", None, 2)
+    found = find_palette(squares([(0, 0, 0), palette.colors[1]]))
+    assert (found.name, found.void, len(found.colors)) == ("found in the maps", None, 2)
 
 
 def test_pictures_that_are_no_maps_have_no_palette():
     rng = np.random.default_rng(0)
     assert find_palette(rng.uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)) is None
     shades = np.broadcast_to(np.linspace(-1, 1, 256, dtype=np.float32)[None, None, :, None], (1, 32, 256, 3))
-    assert find_palette(shades) is None  # flat everywhere, but of no few colours
+    assert find_palette(shades) is None  # flat everywhere, but of no few colors
     assert find_palette(np.zeros((1, 32, 32, 1), np.float32)) is None
-    assert find_palette(np.zeros((1, 32, 32, 3), np.float32)) is None  # one colour is no map
+    assert find_palette(np.zeros((1, 32, 32, 3), np.float32)) is None  # one color is no map
 
 
 def test_void_and_the_blur_of_edges_do_not_count():
@@ -80,7 +80,7 @@ def test_figures_of_maps():
     assert figures["mean_iou"].value == pytest.approx((1 / 2 + 1) / 2)
     assert figures["pixel_accuracy"].data == pytest.approx(2 / 3)
     assert figures["mean_iou"].data == pytest.approx((2 / 3) / 2)
-    assert score.remarks()[1].startswith("25.0% of the targets' pixels do not count: void and colours")
+    assert score.remarks()[1].startswith("25.0% of the targets' pixels do not count: void and colors")
     assert "a 0.50, b 1.00" in score.remarks()[2]
 
 

@@ -331,11 +331,11 @@ def test_a_run_with_figures_goes_on_with_the_same(tmp_path):
 # ---------------------------------------------------------------------------------------------- files
 
 
-def pictures(folder: Path, count: int, *, size=(12, 12), grey: bool = False) -> None:
+def pictures(folder: Path, count: int, *, size=(12, 12), gray: bool = False) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(len(folder.name))
     for k in range(count):
-        pixels = rng.integers(0, 256, size if grey else (*size, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 256, size if gray else (*size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{k}.png")
 
 
@@ -352,12 +352,12 @@ def test_images_of_b_that_have_moved_are_found_by_every_command_that_reads_them(
     assert main(["inspect", str(run.folder), "--data-b", str(tmp_path / "moved")]) == 0
 
 
-def test_folders_of_other_sizes_and_colours_are_brought_together_and_it_is_told(tmp_path):
+def test_folders_of_other_sizes_and_colors_are_brought_together_and_it_is_told(tmp_path):
     pictures(tmp_path / "a", 12, size=(21, 14))
-    pictures(tmp_path / "b", 10, grey=True)
+    pictures(tmp_path / "b", 10, gray=True)
     dataset = CycleGAN(data_b=str(tmp_path / "b")).open_data(str(tmp_path / "a"), seed=0)
     assert dataset.a_shape == dataset.b_shape == (20, 12, 3) or dataset.a_shape == dataset.b_shape
-    assert "B is greyscale and is taken in colour, like the other side" in dataset.notes
+    assert "B is grayscale and is taken in color, like the other side" in dataset.notes
     assert any(line.startswith("A: scaled from 21x14 to") for line in dataset.notes)
     assert any(line.startswith("B: scaled from 12x12 to") for line in dataset.notes)
     dataset.close()

@@ -113,10 +113,10 @@ def test_the_bar_shows_values_on_a_terminal(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "bar", "colours"),
+    ("variable", "value", "bar", "colors"),
     [("NO_COLOR", "1", True, False), ("TERM", "dumb", False, False), ("COLUMNS", "80", True, True)],
 )
-def test_colours_are_for_terminals_that_have_them(monkeypatch, variable, value, bar, colours):
+def test_colors_are_for_terminals_that_have_them(monkeypatch, variable, value, bar, colors):
     pytest.importorskip("rich")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -126,7 +126,7 @@ def test_colours_are_for_terminals_that_have_them(monkeypatch, variable, value, 
         progress.advance(10, images_per_second=99.0)
         progress.values({"D": 0.5})
     assert isinstance(progress, RichProgress) == bar
-    assert bool(re.search(r"\x1b\[(3\d|38;[\d;]+)m", stream.getvalue())) == colours
+    assert bool(re.search(r"\x1b\[(3\d|38;[\d;]+)m", stream.getvalue())) == colors
     assert "D 0.500" in stream.getvalue()
 
 

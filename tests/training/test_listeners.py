@@ -274,7 +274,7 @@ def test_what_is_no_listener_is_refused_before_anything_is_written(tmp_path, lis
         ("on_batch", r"The events are on_start, is_due, on_step, on_record, on_picture, on_checkpoint, on_end\."),
     ],
 )
-def test_a_misspelt_event_is_refused(tmp_path, name, remedy):
+def test_a_misspelled_event_is_refused(tmp_path, name, remedy):
     mine = type("Mine", (Listener,), {name: print})
     with pytest.raises(ConfigError, match=rf"listeners: Mine has {name}, which is no event\. {remedy}"):
         prepared(tmp_path / "run", mine())

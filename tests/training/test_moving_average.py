@@ -163,7 +163,7 @@ def test_batch_statistics_are_those_of_the_batch(backend: Backend):
     z = noise(np.random.default_rng(0), 20)
     expected, _ = average.network.forward(backend.asarray(z, dtype=G.dtype), train=True)
     np.testing.assert_array_equal(average.draw(z), backend.to_numpy(expected))
-    assert (average.draw(z)[:10] != average.draw(z[:10])).any()  # an image depends on its neighbours
+    assert (average.draw(z)[:10] != average.draw(z[:10])).any()  # an image depends on its neighbors
     running = averaged(G).draw(z)
     np.testing.assert_allclose(averaged(G).draw(z[:10]), running[:10], rtol=1e-12)
 

@@ -62,8 +62,8 @@ def test_a_thousand_seeds_are_normal_and_do_not_depend_on_each_other():
     moments = [z.mean(), z.var() - 1, stats.skew(z.ravel()), stats.kurtosis(z.ravel())]
     assert np.all(np.abs(moments) < 3.3 * np.sqrt(np.array([1, 2, 6, 24]) / n))
     for axis in (z, z.T):  # seed against the next one, and place against the next one
-        neighbours = (axis[1:] * axis[:-1]).mean()
-        assert abs(neighbours) < 3.3 / np.sqrt(n)
+        neighbors = (axis[1:] * axis[:-1]).mean()
+        assert abs(neighbors) < 3.3 / np.sqrt(n)
     correlation = np.corrcoef(z)[np.triu_indices(len(z), 1)] * np.sqrt(100)
     assert stats.kstest(correlation[::97], "norm").pvalue > 1e-3
     assert np.abs(correlation).max() < 6  # of half a million

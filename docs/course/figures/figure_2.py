@@ -19,7 +19,7 @@ def measure(short: bool = False) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Modes found, D's mean probability on real and on fake, at each step that is shown."""
     data, axis = ring(), np.linspace(-EXTENT, EXTENT, SIDE)
     real = data.read(np.arange(300))
-    p = mixture_density(axis, data.centres, sigma=data.sigma, blur=BLUR)
+    p = mixture_density(axis, data.centers, sigma=data.sigma, blur=BLUR)
     found: dict[str, list[Any]] = {"step": [], "modes": [], "on real": [], "on fake": []}
     rows: list[list[np.ndarray]] = [[], []]
     for step, gan in training(steps=SHOWN[1] if short else SHOWN[-1], every=SHOWN[1], loss="non-saturating"):

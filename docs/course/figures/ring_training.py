@@ -37,5 +37,5 @@ def drawn(gan: AlternatingOptimizer, number: int = COUNT) -> np.ndarray:
 def modes(gan: AlternatingOptimizer) -> int:
     """The number of modes with at least `LEAST` fakes within ten standard deviations, a tenth of the ring's radius."""
     data = ring(count=1)
-    found = mode_coverage(drawn(gan), centres=data.centres, sigma=data.sigma * 10 / 3)  # it counts within three
+    found = mode_coverage(drawn(gan), centers=data.centers, sigma=data.sigma * 10 / 3)  # it counts within three
     return int((found.histogram >= LEAST).sum())

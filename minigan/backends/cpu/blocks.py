@@ -1,9 +1,9 @@
 """bfloat16 numbers: float32 without the lower 16 bits, half the memory, and two products for one on some processors.
 
-A processor multiplies them in pairs: a lane of a vector holds two neighbours along the depth of a product, and their
+A processor multiplies them in pairs: a lane of a vector holds two neighbors along the depth of a product, and their
 products are added to one float32 sum. So a factor is packed in blocks of 32 of depth by 32 columns,
 
-    block[half][pair][column][2]        half: columns 0-15 or 16-31; pair: of 16, two neighbours along the depth
+    block[half][pair][column][2]        half: columns 0-15 or 16-31; pair: of 16, two neighbors along the depth
 
 and the other factor is rows of 32 along the depth. The functions here read float32 or bfloat16 (as uint16, which is all
 that NumPy and LLVM need to know of it) and write one or the other. Rounding is to the nearest, halves to even, which

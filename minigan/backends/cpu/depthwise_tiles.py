@@ -1,9 +1,9 @@
-"""Tiles of depthwise convolutions: a few neighbouring pixels, whose lanes are channels, read where they are.
+"""Tiles of depthwise convolutions: a few neighboring pixels, whose lanes are channels, read where they are.
 
     tile[m, v] += x[pixel m * stride + s] * w[s]          one row of the filter; v: vectors of channels
     tile[r, s] += x[row r, pixel m * stride + s] * dy[m]  all taps of a weight gradient
 
-Neighbouring outputs share most of what they read, so a tile loads fewer vectors than it multiplies. At an image's edges
+Neighboring outputs share most of what they read, so a tile loads fewer vectors than it multiplies. At an image's edges
 zeros take the place of what is missing, without a branch: its address becomes that of a vector of zeros.
 """
 
@@ -35,7 +35,7 @@ PIXELS = 4  # of a tile
 @static
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a tile's pixels read; an argument of kernels that is nothing but its type."""
+    """The part of an image that a tile's pixels read; an argument of kernels that is nothing but its type."""
 
     taps_down: int  # 1 where a filter's rows are multiplied one by one
     taps_across: int
@@ -238,7 +238,7 @@ def _add_taps(builder, window, tile, dtype, x, dy, steps, rows, columns, count, 
 
 @intrinsic
 def add_taps(_typing, window, tile, x, index, row, step, dy, dy_index):
-    """A tile of taps with the products of some neighbouring pixels of dy and what they see of x added.
+    """A tile of taps with the products of some neighboring pixels of dy and what they see of x added.
 
     Args:
         index: of the first one's first tap in x.

@@ -81,7 +81,7 @@ def flat(array: Array) -> Array:
 def folded(x: Array) -> Array:
     """The array as a matrix whose columns are channels: (pixels, C).
 
-    With few channels, as many neighbouring pixels as divide their number lie in one row, (pixels / n, n * C), so that
+    With few channels, as many neighboring pixels as divide their number lie in one row, (pixels / n, n * C), so that
     loops over columns are worth their while; a column's channel is then its number modulo C.
     """
     channels = x.shape[-1]

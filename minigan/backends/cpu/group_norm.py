@@ -31,11 +31,11 @@ def combine_columns(means, squares, rows, channels, mean, var):
         for pixel in range(0, columns, channels):
             for j in range(pixel + group * deep, pixel + (group + 1) * deep):
                 total += means[0, j]
-        centre = total * groups / columns
+        center = total * groups / columns
         for pixel in range(0, columns, channels):
             for j in range(pixel + group * deep, pixel + (group + 1) * deep):
-                square += squares[0, j] + rows * (means[0, j] - centre) ** 2
-        mean[group], var[group] = centre, square * groups / (rows * columns)
+                square += squares[0, j] + rows * (means[0, j] - center) ** 2
+        mean[group], var[group] = center, square * groups / (rows * columns)
 
 
 @kernel
@@ -73,14 +73,14 @@ def normalize_examples(part, parts, x, gamma, shift, ones, eps, means, variances
     images, rows, columns = x.shape
     channels, one = len(gamma), ones[0]
     column_means, column_squares = np.empty((1, columns)), np.empty((1, columns))
-    centre, scale = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
+    center, scale = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
     for n in range(images * part // parts, images * (part + 1) // parts):
         mean, var = means[n], variances[n]
         moments(0, 1, x[n], column_means, column_squares)
         combine_columns(column_means, column_squares, rows, channels, mean, var)
-        spread(mean, ones, centre.reshape(-1, channels))
+        spread(mean, ones, center.reshape(-1, channels))
         spread(one / np.sqrt(var + eps), gamma, scale.reshape(-1, channels))
-        normalize(0, 1, x[n], centre, scale, shift, one, y[n])
+        normalize(0, 1, x[n], center, scale, shift, one, y[n])
 
 
 @kernel
@@ -88,7 +88,7 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
     """dx, and each column's sums of dy and of dy * u over the part's examples; with an empty dx the sums alone."""
     images, rows, columns = x.shape
     channels, groups, one = len(gamma), means.shape[1], ones[0]
-    centre, inv_std = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
+    center, inv_std = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
     scale, shift, weight = (
         np.empty(columns, gamma.dtype),
         np.empty(columns, gamma.dtype),
@@ -99,9 +99,9 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
     share = groups / (rows * columns)  # of each number in its group's mean
     fill(sums, part * 2 * columns, 2 * columns)
     for n in range(images * part // parts, images * (part + 1) // parts):
-        spread(means[n], ones, centre.reshape(-1, channels))
+        spread(means[n], ones, center.reshape(-1, channels))
         spread(inv_stds[n], ones, inv_std.reshape(-1, channels))
-        gradient_sums(0, 1, dy[n], x[n], centre, inv_std, inv_std, centre, one, here)
+        gradient_sums(0, 1, dy[n], x[n], center, inv_std, inv_std, center, one, here)
         for j in range(columns):
             sums[part, 0, j] += here[0, 0, j]
             sums[part, 1, j] += here[0, 1, j]
@@ -115,7 +115,7 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
         for i in range(rows):
             dy_row, x_row, dx_row = dy[n, i], x[n, i], dx[n, i]
             for j in range(columns):
-                u = load(x_row, j) - centre[j]
+                u = load(x_row, j) - center[j]
                 store(dx_row, j, load(dy_row, j) * scale[j] - shift[j] - u * weight[j])
 
 

@@ -1,6 +1,6 @@
 """Tiles of convolutions in groups: whose number of the image meets which of a tile's columns.
 
-A tile's row is a bundle: neighbouring outputs of one pixel, as many as a tile has columns. Without groups all of them
+A tile's row is a bundle: neighboring outputs of one pixel, as many as a tile has columns. Without groups all of them
 see the same channels, so that one number is broadcast to the whole row (`outer` of `simd.py`). In groups there are
 three cases, by the outputs of a group:
 

@@ -35,7 +35,7 @@ def copy_channels(part, parts, source, at, row, to, to_at, to_row, width, pixels
 def pack_strip(w, packed, to, taps, depth, weights, strip, weight_step, tap_size, columns, lanes):
     """Copies a strip's weights to packed[to:], (taps, depth, columns), with zeros in columns that have no output.
 
-    Those of neighbouring outputs lie side by side in w, or else, for an input gradient, those of a group's channels: a
+    Those of neighboring outputs lie side by side in w, or else, for an input gradient, those of a group's channels: a
     row is copied, or a square transposed, wherever the places are such.
     """
     first, last = weights[strip, 0], weights[strip, columns - 1]

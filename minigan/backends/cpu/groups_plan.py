@@ -14,7 +14,7 @@ from minigan.backends.geometry import ConvGeometry
 
 
 class Bundle(NamedTuple):
-    """Neighbouring outputs that a tile's row holds, and the channels that they see; a row of an int64 table."""
+    """Neighboring outputs that a tile's row holds, and the channels that they see; a row of an int64 table."""
 
     number: int
     first_channel: int  # of the image

@@ -33,7 +33,7 @@ def read_pile_bundle(bundles, b):
 
 @kernel(inline=True)
 def take_pixels(x, at, count, channels, to, scratch, pixels, lanes, image_size, pixel_size, first, width):
-    """Transposes some channels of neighbouring pixels of a pile into scratch, one pixel after the other."""
+    """Transposes some channels of neighboring pixels of a pile into scratch, one pixel after the other."""
     for j in range(pixels):
         source = at + j * channels + first
         for c in range(0, width, lanes):

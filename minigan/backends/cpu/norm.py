@@ -64,11 +64,11 @@ def moments(part, parts, x, means, squares):
         for group in range(first, last, together):
             for c in range(0, columns, strip):
                 wide = columns - c
-                centre = load_strip(shift, c, strip)
+                center = load_strip(shift, c, strip)
                 total, total2 = load_strip(sums, c, strip), load_strip(sums2, c, strip)
                 for i in range(group, min(group + together, last)):
                     at = i * columns + c
-                    difference = load_strip(x, at, wide) - centre
+                    difference = load_strip(x, at, wide) - center
                     total += difference
                     total2 += difference * difference
                 store_strip(total, sums, c, strip)

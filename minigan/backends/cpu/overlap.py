@@ -6,7 +6,7 @@ from the other side it is full: what one pixel of dy adds to dx is one row of R 
     dy (pixels, K) . w' (K, R * S * C),
 
 an ordinary product that reads dy in place. Such a row goes to the image as R runs of S * C contiguous numbers, and the
-runs of neighbouring pixels overlap. A pixel of dx gathers its share of each from the products, which lie in the cache,
+runs of neighboring pixels overlap. A pixel of dx gathers its share of each from the products, which lie in the cache,
 and is written once. A forward convolution with stride 1 into few channels is the same thing with its filter turned
 round. `overlap_plan.py` has the sizes.
 

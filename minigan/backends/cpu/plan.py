@@ -1,7 +1,7 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
 **In groups.** Depthwise in place, see `depthwise.py`. Winograd strip by strip for 3x3 filters in groups of up to a
-strip, see `winograd_groups_plan.py`. Else bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images
+strip, see `winograd_groups_plan.py`. Else bundle by bundle of neighboring outputs, see `group_tiles.py`; with images
 in lanes, see `image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups,
 where Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
 

@@ -1,7 +1,7 @@
 """A training step that is recorded once and then done again, with few calls from Python.
 
 In a small network the layers, tapes and launches of a step take as long as a third of its kernels. A recorded step is
-a list of calls in their order: compiled kernels, of which neighbours run without Python in between (`launch.replay`),
+a list of calls in their order: compiled kernels, of which neighbors run without Python in between (`launch.replay`),
 NumPy's operations (`traced.py`), and what the host does anew each time: batches and noise are drawn into the arrays
 that the step was fed first, optimizers step with their present rate. All else is as in a CUDA graph: arrays stay where
 they are, and have memory of their own.
@@ -201,7 +201,7 @@ class Recording:
 
 
 class Stretch:
-    """Neighbouring rows of the table."""
+    """Neighboring rows of the table."""
 
     def __init__(self, recording: Recording, row: int) -> None:
         self.recording, self.first, self.last = recording, row, row + 1

@@ -112,7 +112,7 @@ class ResizeKernels(Engine):
 
     @takes_bfloat16
     def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
-        # A row of pixels, each with its future rows, becomes rows of pixels: what will be neighbours already are.
+        # A row of pixels, each with its future rows, becomes rows of pixels: what will be neighbors already are.
         N, H, W, C = x.shape
         down, across = factor
         y = self.empty((N, H * down, W * across, C // (down * across)), x.dtype)

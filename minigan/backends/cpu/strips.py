@@ -1,4 +1,4 @@
-"""Strips: neighbouring numbers of a row in registers, with arithmetic, for passes over memory.
+"""Strips: neighboring numbers of a row in registers, with arithmetic, for passes over memory.
 
 A pass takes a matrix strip by strip. What belongs to a strip's columns, such as sums over a block of rows, then stays
 in registers, where LLVM's own vectors of a plain loop go through memory at each row. A kernel reads like the formula of

@@ -4,8 +4,8 @@ A block of a result is 32 rows by 32 channels. Tile registers want their rows at
 whichever wastes least,
 
 - 32 images at one position: nothing is lost on images of 4x4 or 7x7, and taps outside the image are left out;
-- 16 images at two neighbouring positions;
-- 32 neighbouring positions of one image, for few, large images.
+- 16 images at two neighboring positions;
+- 32 neighboring positions of one image, for few, large images.
 
 In scratch, the numbers of one pixel of all these images lie side by side. With few channels a pixel would be mostly
 empty, so there a pixel is a whole window of the filter: see `has_thin_pixels`. A weight gradient adds up over images,

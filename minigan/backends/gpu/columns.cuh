@@ -1,7 +1,7 @@
 // Sums over the columns of matrices, deterministic and in double precision.
 //
 // Images are matrices with a row for each pixel and a column for each channel. Where channels are few, several pixels
-// stand side by side in a row, so that neighbouring threads always read neighbouring numbers, 16 bytes each: column j
+// stand side by side in a row, so that neighboring threads always read neighboring numbers, 16 bytes each: column j
 // is of channel j % channels. A batch may be one matrix, or each of its examples one.
 //
 // A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up
@@ -162,7 +162,7 @@ __device__ void finish_channels(const Place& place, int lanes, int channels, con
     if (threadIdx.x < count) finish(channel, total[0]);
 }
 
-// The total of a group's partial sums: those of neighbouring channels, in `rows` rows for each example. A block a
+// The total of a group's partial sums: those of neighboring channels, in `rows` rows for each example. A block a
 // group; scaled(total, channel) may change each. Only thread 0 has the result.
 template <class Total, class Scaled>
 __device__ Total total_of_group(const Total* partials, int rows, int channels, int groups, const Scaled& scaled) {

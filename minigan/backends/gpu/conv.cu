@@ -19,7 +19,7 @@
 // the others, `across(channels, groups)` from pixel to pixel.
 //
 // Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N, BK (see product.cuh); STAGES, tiles under way; BLOCKS, that a
-// multiprocessor runs at a time; VA and VB, how many neighbours of the factors a thread may fetch at once; GROUPED,
+// multiprocessor runs at a time; VA and VB, how many neighbors of the factors a thread may fetch at once; GROUPED,
 // whether the products are groups.
 
 #include "finish.cuh"
@@ -47,7 +47,7 @@ constexpr int FAR = 1 << 30;  // a coordinate outside of every image
 
 // One thread's share in a tile: the V numbers that it copies at each of TIMES times.
 //
-// Neighbouring threads copy neighbouring numbers of a row of memory: the whole depth of the tile, or a LINE of 32
+// Neighboring threads copy neighboring numbers of a row of memory: the whole depth of the tile, or a LINE of 32
 // columns. Of such lines it then takes the next in the same row before it goes on to the next row.
 template <int EXTENT, bool DEPTH_INNER, int V>
 struct Share {

@@ -64,7 +64,7 @@ class Feed(NamedTuple):
 
 
 class Mode(Protocol):
-    """The behaviour of `Backend.feed` and `Backend.each_step` while a step runs."""
+    """The behavior of `Backend.feed` and `Backend.each_step` while a step runs."""
 
     def feed(self, draw: Draw, dtype: np.dtype[Any] | None) -> Any: ...
 

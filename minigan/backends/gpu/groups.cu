@@ -6,7 +6,7 @@
 //   conv2d_input_grad    dx (N, H, W, C)    taps that reach it, and `source` channels of dy of its group
 //   conv2d_weight_grad   dw (R, S, C/G, K)  pixels of dy
 //
-// A thread has VECTOR neighbouring channels of a result; those beside it have their neighbours, so that memory is read
+// A thread has VECTOR neighboring channels of a result; those beside it have their neighbors, so that memory is read
 // and written in whole lines. It computes PIXELS pixels of a row, for which it fetches a tap's weights once; or, of dw,
 // up to ROWS rows, for which it fetches dy once. The sums of dw by different threads and blocks are added in a fixed
 // order: here those of a block, by `sum_parts` (combine.cu) those of all blocks.
@@ -65,7 +65,7 @@ __device__ inline void multiply(T (&sums)[VECTOR], const T* pixel, const Channel
 }
 
 // The pixels of a thread: in a row of the result PIXELS columns, `apart` from each other; beside each other in memory
-// are those of neighbouring threads.
+// are those of neighboring threads.
 struct Pixels {
     int n, row, column, apart;
     bool inside;

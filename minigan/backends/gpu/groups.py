@@ -63,7 +63,7 @@ class GroupKernels(Engine):
             return None
         return (
             f"groups of {g.C // g.groups} channels and {g.K // g.groups} filters would leave a product's tiles empty, "
-            "so each thread sums some neighbours itself, without rounding a factor"
+            "so each thread sums some neighbors itself, without rounding a factor"
         )
 
     def _sum_taps(self, kernel: Kernel, x: Array, w: Array, g: ConvGeometry, y: Array, *finish: Any) -> None:

@@ -14,7 +14,7 @@ from minigan.errors import ShapeError
 THREADS = 256  # of a block
 LANES = 32  # threads side by side, at most
 PIXELS, ROWS = 4, 9  # of a thread, as in groups.cu
-OWN, COMMON, MIXED = range(3)  # which channels the neighbouring results of a thread see, as in groups.cu
+OWN, COMMON, MIXED = range(3)  # which channels the neighboring results of a thread see, as in groups.cu
 LEAST_PRODUCT = 256  # channels times filters of a group that is a matrix product: 16 by 16
 LEAST_PIXELS = 32  # of a weight gradient, for each thread
 BLOCKS = 4  # of a weight gradient, for each multiprocessor: what they sum must be added up
@@ -35,7 +35,7 @@ class GroupsPlan(NamedTuple):
     """The layout of one launch.
 
     Attributes:
-        vector: neighbouring results of a thread.
+        vector: neighboring results of a thread.
         share: OWN, COMMON or MIXED.
         fetch: channels that are fetched at once, of those that a result sees.
         lanes: threads side by side.

@@ -24,7 +24,7 @@ struct Tile {
 
 #if PRECISION == FMA
 
-// Each thread sums a grid of numbers, spread over the tile so that neighbours read neighbouring shared memory.
+// Each thread sums a grid of numbers, spread over the tile so that neighbors read neighboring shared memory.
 struct Product {
     static constexpr int COLUMNS = BN < 16 ? BN : 16, ROWS = THREADS / COLUMNS;
     static constexpr int DOWN = BM / ROWS, ACROSS = BN / COLUMNS;
@@ -122,7 +122,7 @@ struct Product {
 
     // store(store.row(m), store.column(n), sums) for all sums of the thread, four side by side if there are.
     //
-    // Of two neighbouring fragments a lane has two columns each, its neighbour the next two. They exchange: lanes of even
+    // Of two neighboring fragments a lane has two columns each, its neighbor the next two. They exchange: lanes of even
     // place get four of the first fragment's columns, those of odd place four of the second's.
     template <class Store>
     __device__ void each(const Store& store) const {

@@ -49,7 +49,7 @@ __device__ inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], cons
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// c += a b with a (16, 16) and b (16, 8): pairs of neighbours at 2 place and 2 place + 8 along the depth.
+// c += a b with a (16, 16) and b (16, 8): pairs of neighbors at 2 place and 2 place + 8 along the depth.
 __device__ inline void multiply_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])

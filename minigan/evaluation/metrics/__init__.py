@@ -7,7 +7,7 @@ from minigan.evaluation.metrics.frechet import Moments, frechet_distance
 from minigan.evaluation.metrics.image_similarity import psnr, ssim
 from minigan.evaluation.metrics.kernel_distance import KernelDistance, kernel_distance, mmd
 from minigan.evaluation.metrics.modes import LabelCoverage, ModeCoverage, kl_divergence, label_coverage, mode_coverage
-from minigan.evaluation.metrics.neighbours import Memorization, memorization, nearer_share
+from minigan.evaluation.metrics.neighbors import Memorization, memorization, nearer_share
 from minigan.evaluation.metrics.prdc import PRDC, prdc
 from minigan.evaluation.metrics.sliced_wasserstein import (
     laplacian_pyramid,

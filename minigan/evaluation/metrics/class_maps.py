@@ -1,4 +1,4 @@
-"""Class maps: the classes of colour images, and the agreement of two maps."""
+"""Class maps: the classes of color images, and the agreement of two maps."""
 
 from typing import NamedTuple
 
@@ -20,28 +20,28 @@ class MapAgreement(NamedTuple):
 
 
 def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArray:
-    """Class of each pixel: the index of the nearest colour, the first of equally near ones.
+    """Class of each pixel: the index of the nearest color, the first of equally near ones.
 
     Args:
         images: (N, H, W, 3), integers from 0 to 255, or floats in [-1, 1].
-        palette: the classes' colours (K, 3), from 0 to 255, such as `minigan.data.MASK_COLOURS`.
+        palette: the classes' colors (K, 3), from 0 to 255, such as `minigan.data.MASK_COLORS`.
     Returns:
         int64 (N, H, W), from 0 to K - 1.
     Raises:
         ShapeError: the images or the palette do not have 3 channels.
         DTypeError, DataError: the images hold no finite numbers, or integers beyond 0 to 255.
     """
-    colours = np.asarray(palette, dtype=np.float32)
-    if images.ndim != 4 or images.shape[3] != 3 or colours.ndim != 2 or colours.shape[1] != 3 or not len(colours):
+    colors = np.asarray(palette, dtype=np.float32)
+    if images.ndim != 4 or images.shape[3] != 3 or colors.ndim != 2 or colors.shape[1] != 3 or not len(colors):
         raise ShapeError(
-            f"expected images (N, H, W, 3) and a palette (K, 3), got {images.shape} and {colours.shape}. "
-            "Class maps are colour images."
+            f"expected images (N, H, W, 3) and a palette (K, 3), got {images.shape} and {colors.shape}. "
+            "Class maps are color images."
         )
     pixels = _pixels(images)
     nearest = np.full(images.shape[:3], np.inf, dtype=np.float32)
     labels = np.zeros(images.shape[:3], dtype=np.int64)
-    for label, colour in enumerate(colours):
-        distance = np.square(pixels - colour).sum(axis=3)
+    for label, color in enumerate(colors):
+        distance = np.square(pixels - color).sum(axis=3)
         closer = distance < nearest
         labels[closer] = label
         nearest[closer] = distance[closer]
@@ -61,7 +61,7 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(labels: np.ndarray, truth: np.ndarray, *, classes: int) -> IntegerArray:
-    """Confusion matrix n: n[i, j] is the number of pixels of class i that are labelled j.
+    """Confusion matrix n: n[i, j] is the number of pixels of class i that are labeled j.
 
     Args:
         labels, truth: integers of one shape. Pixels whose truth is not in [0, classes) do not count.

@@ -33,8 +33,8 @@ def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, Float
     """
     given_x, given_y = vectors_pair(("x", "y"), x, y)
     x, y = given_x, given_y
-    centre = (x.sum(axis=0) + y.sum(axis=0)) / (len(x) + len(y))
-    x, y = x - centre, y - centre
+    center = (x.sum(axis=0) + y.sum(axis=0)) / (len(x) + len(y))
+    x, y = x - center, y - center
     y_squares = np.einsum("jf,jf->j", y, y)
     y *= -2
     rows = max(1, BLOCK // len(y))
@@ -88,7 +88,7 @@ def kth_nearest(x: np.ndarray, *, k: int) -> FloatArray:
     result = np.empty(len(x))
     for part, block in distance_blocks(x, x):
         rows = np.arange(len(block))
-        block[rows, rows + part.start] = np.inf  # no neighbour of itself
+        block[rows, rows + part.start] = np.inf  # no neighbor of itself
         columns = np.argpartition(block, k - 1, axis=1)[:, k - 1]
         result[part] = np.sqrt(_squared_differences(x[part], x, rows, columns))
     return result

@@ -36,7 +36,7 @@ def ssim(x: np.ndarray, y: np.ndarray, *, data_range: float = 2.0) -> FloatArray
 
     The map is (2 μx μy + C1) (2 σxy + C2) / ((μx² + μy² + C1) (σx² + σy² + C2)) with C1 = (.01 range)² and
     C2 = (.03 range)². Means and (co)variances are weighted by a Gaussian window of 11x11 pixels with σ 1.5, at all
-    places where the window lies inside the image. Colour images are compared channel by channel.
+    places where the window lies inside the image. Color images are compared channel by channel.
 
     Args:
         x, y: images (N, H, W, C), sides of at least 11 pixels.

@@ -23,8 +23,8 @@ class ModeCoverage(NamedTuple):
     Attributes:
         modes: number of modes with at least one sample of high quality.
         of: number of modes in the mixture.
-        high_quality: share of samples within 3 standard deviations of a centre.
-        reverse_kl: KL(samples || mixture) of the histograms over the nearest centres, in nats.
+        high_quality: share of samples within 3 standard deviations of a center.
+        reverse_kl: KL(samples || mixture) of the histograms over the nearest centers, in nats.
         histogram: number of samples of high quality in each mode, (of,).
     """
 
@@ -51,25 +51,25 @@ class LabelCoverage(NamedTuple):
     histogram: IntegerArray
 
 
-def mode_coverage(points: np.ndarray, *, centres: np.ndarray, sigma: float) -> ModeCoverage:
+def mode_coverage(points: np.ndarray, *, centers: np.ndarray, sigma: float) -> ModeCoverage:
     """Counts the modes of an even mixture of Gaussians that points reach, by PacGAN's protocol (with 2,500 points).
 
-    For `reverse_kl` all points are counted, each at its nearest centre; the mixture's histogram is uniform.
+    For `reverse_kl` all points are counted, each at its nearest center; the mixture's histogram is uniform.
 
     Args:
         points: (N, 2).
-        centres: (modes, 2).
+        centers: (modes, 2).
         sigma: the standard deviation of each Gaussian, in each direction.
     Raises:
         ConfigError: sigma is not positive.
-        ShapeError, DTypeError, DataError: points and centres are not two sets of finite vectors of one length.
+        ShapeError, DTypeError, DataError: points and centers are not two sets of finite vectors of one length.
     Source: Lin et al. 2018, section 4.1.
     """
-    points, centres = vectors("points", points), vectors("centres", centres)
+    points, centers = vectors("points", points), vectors("centers", centers)
     if not sigma > 0:
         raise ConfigError(f"sigma: expected a positive number, got {sigma}. Use the mixture's.")
-    indices, distances = nearest(points, centres)
-    mode, of = indices[:, 0], len(centres)
+    indices, distances = nearest(points, centers)
+    mode, of = indices[:, 0], len(centers)
     near = distances[:, 0] <= NEAR * sigma
     histogram = np.bincount(mode[near], minlength=of)
     return ModeCoverage(

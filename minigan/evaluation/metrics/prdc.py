@@ -24,7 +24,7 @@ class PRDC(NamedTuple):
 
 
 def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
-    """Computes the four figures from balls around each vector that reach to its k-th nearest neighbour in its own set.
+    """Computes the four figures from balls around each vector that reach to its k-th nearest neighbor in its own set.
 
     - precision: the share of fakes inside a real example's ball;
     - recall: the share of real examples inside a fake's ball;
@@ -36,7 +36,7 @@ def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
 
     Args:
         real, fake: features (N, F) and (M, F).
-        k: number of the neighbour; 3 in Kynkäänniemi et al., 5 in Naeem et al.
+        k: number of the neighbor; 3 in Kynkäänniemi et al., 5 in Naeem et al.
     Raises:
         ConfigError: k is not from 1 to N - 1 and M - 1.
         ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.

@@ -92,7 +92,7 @@ class ColorMaps(NamedTuple):
 
 
 class Color(Augmentation):
-    """Brightness, saturation and contrast: x + b; then each pixel about its grey; then the image about its mean.
+    """Brightness, saturation and contrast: x + b; then each pixel about its gray; then the image about its mean.
 
     With P the mean over the channels and Q that over the whole image, the two scalings by s and c are
     A = (Q + c (I - Q)) (P + s (I - P)) = Q + c (P - Q) + c s (I - P), because Q P = Q. P and Q are symmetric, so A is.
@@ -108,12 +108,12 @@ class Color(Augmentation):
     def linear(self, x: Array, maps: ColorMaps) -> Array:
         N, H, W, C = x.shape
         average = self.kernels.xp.full((C, 1), 1 / C, dtype=x.dtype)
-        grey = self.kernels.matmul(x.reshape(-1, C), average).reshape(N, H, W, 1)
-        mean = grey.mean(axis=(1, 2), keepdims=True)  # (N, 1, 1, 1)
+        gray = self.kernels.matmul(x.reshape(-1, C), average).reshape(N, H, W, 1)
+        mean = gray.mean(axis=(1, 2), keepdims=True)  # (N, 1, 1, 1)
         _, s, c = maps
-        y = self.kernels.xp.subtract(x, grey, out=self.kernels.empty(x.shape, x.dtype))
+        y = self.kernels.xp.subtract(x, gray, out=self.kernels.empty(x.shape, x.dtype))
         y *= c * s
-        y += c * (grey - mean) + mean
+        y += c * (gray - mean) + mean
         return y
 
     def affine(self, x: Array, maps: ColorMaps) -> Array:
@@ -146,7 +146,7 @@ class Translation(Augmentation):
 
 
 class Cutout(Augmentation):
-    """Sets a rectangle of half the sides to 0; its centre is anywhere in the image, so part of it may be outside."""
+    """Sets a rectangle of half the sides to 0; its center is anywhere in the image, so part of it may be outside."""
 
     piecewise_linear: ClassVar[bool] = True
 

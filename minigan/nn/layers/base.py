@@ -286,7 +286,7 @@ class Layer(ABC):
             precision: of the products of float32 networks, see there; double precision is never rounded.
             dtype: float32 or float64.
             rng: draws the weights, in the order of the layers.
-            fuse: let neighbouring layers share passes over memory, see `minigan.nn.layers.fused`. Results differ by
+            fuse: let neighboring layers share passes over memory, see `minigan.nn.layers.fused`. Results differ by
                 rounding only; False runs every layer's own forward and backward.
         Returns:
             self, ready to run.

@@ -45,7 +45,7 @@ class Conv2D(Layer):
         stride: the step from window to window; one int or a pair.
         padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
         dilation: the step from tap to tap; one int or a pair. Source: Yu & Koltun 2016, equation 2.
-        groups: the number of groups of neighbouring channels; divides C and K. As many as channels filter each by
+        groups: the number of groups of neighboring channels; divides C and K. As many as channels filter each by
             itself ("depthwise"). Source: Krizhevsky et al. 2012, section 3.5.
         bias: add b, which starts at 0; not needed where BatchNorm follows.
         init: the initializer of w, (R, S, C / groups, K).

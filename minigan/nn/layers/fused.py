@@ -1,4 +1,4 @@
-"""Steps: how a network walks through its layers, neighbours together where one pass over memory serves both.
+"""Steps: how a network walks through its layers, neighbors together where one pass over memory serves both.
 
 A step leaves in the tape the caches that its layers would have left. So passes through single layers (double backward,
 running statistics) need not know about steps. An observer sees steps, see `minigan.nn.network.observer`.

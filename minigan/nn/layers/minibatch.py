@@ -49,9 +49,9 @@ class MinibatchStdDev(Layer):
         self, x: Array, *, train: bool, rng: np.random.Generator | None = None
     ) -> tuple[Array, MinibatchStdDevCache]:
         grouped = self._grouped(x)
-        centred = grouped - grouped.mean(axis=0)
-        std = self.kernels.xp.sqrt((centred**2).mean(axis=0) + self.eps)
-        return self._join(x, std.mean(axis=1)), MinibatchStdDevCache(centred / std, std)
+        centered = grouped - grouped.mean(axis=0)
+        std = self.kernels.xp.sqrt((centered**2).mean(axis=0) + self.eps)
+        return self._join(x, std.mean(axis=1)), MinibatchStdDevCache(centered / std, std)
 
     def backward(
         self, dy: Array, cache: MinibatchStdDevCache, *, grads: Gradients | None, need_dx: bool = True

@@ -136,7 +136,7 @@ class GroupNorm(Layer):
     Source: Wu & He 2018, section 3.
 
     Args:
-        groups: the number of groups of neighbouring channels; divides the number of channels.
+        groups: the number of groups of neighboring channels; divides the number of channels.
         eps: added to the variance.
         gamma_init: the initializer of gamma, (C,).
     """

@@ -12,7 +12,7 @@ from minigan.support.arguments import whole
 
 
 class Pack(Layer):
-    """Joins each `count` neighbours of the batch along the channels: (N, H, W, C) becomes (N / count, H, W, count * C).
+    """Joins each `count` neighbors of the batch along the channels: (N, H, W, C) becomes (N / count, H, W, count * C).
 
     At the front of D it makes a PacGAN: D recognizes fakes by being all alike, so a generator that forgets modes does
     badly. No other layer changes the number of examples.

@@ -65,7 +65,7 @@ class Flatten(Reshape):
 
 
 class UpSampling2D(Layer):
-    """Nearest-neighbour enlargement: each pixel is repeated, (H, W, C) becomes (H * factor, W * factor, C).
+    """Nearest-neighbor enlargement: each pixel is repeated, (H, W, C) becomes (H * factor, W * factor, C).
 
     Followed by a `Conv2D` it is the resize-convolution, which enlarges without checkerboards (Odena et al. 2016).
 
@@ -102,7 +102,7 @@ class PixelShuffle(Layer):
 
     After a convolution with factor² * C filters it is the sub-pixel convolution. It has as many weights as a transposed
     convolution of factor times the filter's size, and covers every output pixel equally often. A pixel's C channels
-    stay neighbours, as in the paper and in TensorFlow's depth_to_space; PyTorch has the factor² innermost.
+    stay neighbors, as in the paper and in TensorFlow's depth_to_space; PyTorch has the factor² innermost.
 
     Source: Shi et al. 2016, equation 4.
 

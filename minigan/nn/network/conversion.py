@@ -19,7 +19,7 @@ from minigan.nn.parameters import Gradients
 
 
 class Converted:
-    """A step or a layer that is given arrays of one dtype, whatever its neighbours return."""
+    """A step or a layer that is given arrays of one dtype, whatever its neighbors return."""
 
     def __init__(self, part: Any, dtype: np.dtype[Any], kernels: Backend) -> None:
         self.part, self.dtype, self.kernels = part, dtype, kernels

@@ -33,7 +33,7 @@ class MappingNetwork(Block):
     Each layer of the synthesis reads a row of its own. What is done to styles between the two networks is done here:
 
     - **Style mixing**, in training. With that probability an example's rows from a random one on are the style of a
-      second z, drawn on the spot, so that neighbouring layers cannot rely on the same style.
+      second z, drawn on the spot, so that neighboring layers cannot rely on the same style.
     - **The mean style**: the state `w_avg` follows the mean of w, by `decay` a step.
     - **Truncation**, in evaluation: w_avg + truncation (w - w_avg). Styles nearer to the mean make pictures that vary
       less and mostly look better. 1 leaves w as it is.

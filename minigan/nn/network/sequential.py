@@ -64,7 +64,7 @@ class Sequential(Layer):
     def __getitem__(self, index: slice) -> "Sequential": ...
 
     def __getitem__(self, index: int | slice) -> "Layer | Sequential":
-        """A layer, or a network of neighbouring layers.
+        """A layer, or a network of neighboring layers.
 
         `D[:-1]` shares layers and weights with D, and is built if D is: the features that D's last layer sees.
         """
@@ -75,7 +75,7 @@ class Sequential(Layer):
         part.layers = layer_list(self.layers[index], of=part.path)
         if self.is_built:
             if index.step not in (None, 1):
-                raise ShapeError(f"{self.path}: a built network has slices of neighbouring layers only.")
+                raise ShapeError(f"{self.path}: a built network has slices of neighboring layers only.")
             part.input_shape, part.output_shape = part.layers[0].input_shape, part.layers[-1].output_shape
             part.plan(fuse=self._fuse)
         return part

@@ -21,7 +21,7 @@ FEWEST_IMAGES = 20  # of a class on average: with fewer, D learns the images of 
 
 
 def class_count(dataset: Collection) -> int:
-    """The number of classes of labelled data: those that are named, else those up to the last label."""
+    """The number of classes of labeled data: those that are named, else those up to the last label."""
     if dataset.classes is not None:
         return len(dataset.classes)
     return 0 if dataset.labels is None else int(dataset.labels.max()) + 1

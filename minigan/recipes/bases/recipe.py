@@ -39,7 +39,7 @@ class Recipe(OptimizerSettings):
         ema: decay of the moving average of G's weights, such as .999; samples are then drawn with it. 0 keeps none.
         ema_statistics: its BatchNorm statistics: running, batch or standing, see `minigan.training.moving_average`.
         size: size of the images, a side or height and width (48x64); 0 takes the nearest to the data's that G can draw.
-        channels: 1 for greyscale, 3 for RGB; 0 chooses by the data.
+        channels: 1 for grayscale, 3 for RGB; 0 chooses by the data.
     Raises:
         ConfigError: a setting is out of range.
     """
@@ -236,7 +236,7 @@ class Recipe(OptimizerSettings):
 
     @property
     def together(self) -> int:
-        """Neighbours of a batch that stay on one rank, since a network joins them: the examples of a pack."""
+        """Neighbors of a batch that stay on one rank, since a network joins them: the examples of a pack."""
         return 1
 
     def image_shape(self, dataset: Any) -> Shape:
@@ -327,7 +327,7 @@ class Recipe(OptimizerSettings):
         """
         if label is not None:
             raise ConfigError(
-                f"this {self.name} was trained without classes, got the class {label}. Train a GAN on labelled data "
+                f"this {self.name} was trained without classes, got the class {label}. Train a GAN on labeled data "
                 "with `condition='concatenation'`."
             )
 

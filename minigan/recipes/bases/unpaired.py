@@ -22,7 +22,7 @@ from minigan.recipes.bases.translation import lasting_path
 from minigan.training.cycle_consistent import Sides
 from minigan.training.exhibit import RoundTrips
 
-COLOUR = 3
+COLOR = 3
 PAPERS_JITTER = 30 / 256  # images of 286 pixels, of which parts of 256 are cut out
 JITTERED = 128  # pixels: images whose sides are at least as long are jittered unasked
 SHOWN_SEED = 7  # decides which images are shown and measured
@@ -38,9 +38,9 @@ class UnpairedRecipe(Recipe):
             generators can draw, with sides of at most 256.
         data_b: source of the images of B; "" finds both sides in the data: folders trainA and trainB, or an embedded
             pair.
-        a_class, b_class: name or number of the only class to take of a labelled source; "" takes all.
+        a_class, b_class: name or number of the only class to take of a labeled source; "" takes all.
         a_channels, b_channels: channels of the images of A and of B, 1 or 3; 0 takes `channels`, else the data's: both
-            sides are taken in colour if one of them is in colour.
+            sides are taken in color if one of them is in color.
         jitter: share by which images are enlarged in training, where another part of their size is cut out every time;
             -1 takes the paper's 30 of 256 pixels for sides of at least 128, and none for smaller ones.
         held_back: number of images of each side held out of training, for pictures and figures; at most a tenth.
@@ -79,7 +79,7 @@ class UnpairedRecipe(Recipe):
                 f"jitter={self.jitter:g}. Use `jitter=0`."
             )
         for name in ("a_channels", "b_channels"):
-            if getattr(self, name) not in (0, 1, COLOUR):
+            if getattr(self, name) not in (0, 1, COLOR):
                 raise ConfigError(
                     f"{self.name}: {name} must be 1 or 3 (0 chooses by the data), got {name}={getattr(self, name)}."
                 )
@@ -135,11 +135,11 @@ class UnpairedRecipe(Recipe):
             with contextlib.closing(self._open(source, size, wanted, seed=seed)) as found:
                 own = [found.a_shape[2], found.b_shape[2]]
             if wanted == [None, None] and own[0] != own[1]:
-                wanted = [COLOUR, COLOUR]
+                wanted = [COLOR, COLOR]
         dataset = self._jittered(source, size, wanted, seed=seed)
-        if wanted == [COLOUR, COLOUR] and not self.channels and not self.a_channels:
-            grey = "A" if own[0] == 1 else "B"
-            dataset.note(f"{grey} is greyscale and is taken in colour, like the other side")
+        if wanted == [COLOR, COLOR] and not self.channels and not self.a_channels:
+            gray = "A" if own[0] == 1 else "B"
+            dataset.note(f"{gray} is grayscale and is taken in color, like the other side")
         for letter, name, native in zip("AB", self.sides(source).both(), natives, strict=False):
             if name not in EMBEDDED and native[:2] != size:
                 reason = "the size that was set" if self.size else f"the nearest size to A's that {self.name} can draw"

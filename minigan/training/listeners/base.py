@@ -65,7 +65,7 @@ class Listener:
         """A record was added to the log: `step`, and losses and rates or the figures of an evaluation."""
 
     def on_picture(self, step: int, picture: np.ndarray) -> None:
-        """A sample picture was drawn and saved: uint8, (H, W, C), C = 1 for greyscale or 3 for RGB."""
+        """A sample picture was drawn and saved: uint8, (H, W, C), C = 1 for grayscale or 3 for RGB."""
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         """A checkpoint was written to that file."""

@@ -42,7 +42,7 @@ def representable(value):
 
 
 def half_a_unit(exact: np.ndarray) -> np.ndarray:
-    """Half the distance between neighbouring numbers of bfloat16, at most; of float32, a little."""
+    """Half the distance between neighboring numbers of bfloat16, at most; of float32, a little."""
     return np.abs(exact) * 2.0**-8 + np.finfo(np.float32).tiny
 
 

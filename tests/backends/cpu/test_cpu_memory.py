@@ -74,7 +74,7 @@ def test_what_is_handed_out(shape, dtype):
     array.fill(1)
 
 
-def test_idle_neighbours_make_room_for_a_larger_array():
+def test_idle_neighbors_make_room_for_a_larger_array():
     recycler = Recycler()
     halves = [recycler.empty((500_000,), FLOAT32) for _ in range(3)]
     there, held = address(halves[0]), recycler.nbytes

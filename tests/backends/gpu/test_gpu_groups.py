@@ -22,7 +22,7 @@ DEPTHWISE = conv_geometry((9, 11, 36), 36, (3, 3), (1, 1), "same", groups=36)
 COMMON = conv_geometry((7, 9, 40), 60, (3, 2), (2, 1), ((0, 2), (1, 0)), groups=5)
 WIDE = conv_geometry((8, 11, 48), 48, (3, 3), (1, 1), "same", groups=3)
 WIDER = conv_geometry((9, 6, 96), 64, (4, 4), (2, 2), 1, groups=2)
-# Neighbours of several groups, from several channels; numbers that are fetched one by one.
+# Neighbors of several groups, from several channels; numbers that are fetched one by one.
 MIXED = conv_geometry((6, 5, 40), 20, (3, 3), (1, 1), "same", groups=20)
 ODD = conv_geometry((7, 8, 21), 35, (5, 3), (2, 3), ((4, 0), (1, 2)), groups=7)
 ODD_WIDE = conv_geometry((5, 7, 54), 51, (3, 3), (1, 2), "same", groups=3)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan.data import MASK_COLOURS, open_pairs
+from minigan.data import MASK_COLORS, open_pairs
 from minigan.errors import ConfigError, ShapeError
 from minigan.evaluation.metrics import (
     confusion_matrix,
@@ -135,25 +135,25 @@ def test_confusion_by_hand():
     assert found.mean_iou == pytest.approx((2 / 3 + 2 / 4 + 1) / 3)
 
 
-def test_labels_of_the_nearest_colour(rng):
-    truth = rng.integers(len(MASK_COLOURS), size=(2, 5, 6))
-    pixels = np.array(MASK_COLOURS, dtype=np.uint8)[truth]
-    np.testing.assert_array_equal(palette_labels(pixels, palette=MASK_COLOURS), truth)
+def test_labels_of_the_nearest_color(rng):
+    truth = rng.integers(len(MASK_COLORS), size=(2, 5, 6))
+    pixels = np.array(MASK_COLORS, dtype=np.uint8)[truth]
+    np.testing.assert_array_equal(palette_labels(pixels, palette=MASK_COLORS), truth)
     images = pixels / np.float32(127.5) - 1
     noisy = images + rng.uniform(-0.05, 0.05, images.shape)
-    np.testing.assert_array_equal(palette_labels(noisy, palette=MASK_COLOURS), truth)
+    np.testing.assert_array_equal(palette_labels(noisy, palette=MASK_COLORS), truth)
     assert palette_labels(np.zeros((1, 1, 1, 3)), palette=[(100, 100, 100), (120, 120, 120)]).item() == 1
 
 
 def test_class_maps_of_the_embedded_pairs_agree_with_themselves():
     _, maps = open_pairs("shapes", count=4).read(range(4))
-    labels = palette_labels(maps, palette=MASK_COLOURS)
-    assert map_agreement(confusion_matrix(labels, labels, classes=len(MASK_COLOURS))) == (1, 1, 1)
+    labels = palette_labels(maps, palette=MASK_COLORS)
+    assert map_agreement(confusion_matrix(labels, labels, classes=len(MASK_COLORS))) == (1, 1, 1)
 
 
 def test_class_maps_of_bad_input():
-    with pytest.raises(ShapeError, match="colour images"):
-        palette_labels(np.zeros((1, 2, 2, 1)), palette=MASK_COLOURS)
+    with pytest.raises(ShapeError, match="color images"):
+        palette_labels(np.zeros((1, 2, 2, 1)), palette=MASK_COLORS)
     with pytest.raises(ShapeError, match="Pair them"):
         confusion_matrix(np.zeros(3, int), np.zeros(4, int), classes=2)
     with pytest.raises(ConfigError, match="expected 0 to 1, got 5 to 5"):

@@ -31,7 +31,7 @@ from minigan.evaluation.metrics import (
     wasserstein_1d,
 )
 
-COLOURS = [(0, 0, 0), (90, 3, 100), (1, 1, 1)]
+COLORS = [(0, 0, 0), (90, 3, 100), (1, 1, 1)]
 TYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32")
 
 
@@ -51,7 +51,7 @@ OF_VECTORS = {
     "birthday_test": lambda x, _: birthday_test(x, threshold=1.0)[:4],
     "close_distance": lambda x, _: close_distance(x, share=0.2),
     "memorization": lambda x, y: memorization(x, y)[:2],
-    "mode_coverage": lambda x, y: mode_coverage(x, centres=y[:4], sigma=1.0)[:4],
+    "mode_coverage": lambda x, y: mode_coverage(x, centers=y[:4], sigma=1.0)[:4],
     "wasserstein_1d": lambda x, y: wasserstein_1d(x, y[: len(x)]),
     "sliced_wasserstein": lambda x, y: sliced_wasserstein(x, y[: len(x)], rng=draws(), directions=5),
     "nearer_share": lambda x, y: nearer_share(x[:, 0], y[:, 0]),
@@ -115,17 +115,17 @@ def test_counts_of_every_type(dtype):
 
 @pytest.mark.parametrize("dtype", [dtype for dtype in TYPES if "int" in dtype and dtype != "int8"])
 def test_class_maps_of_every_type(dtype):
-    labels = np.random.default_rng(0).integers(len(COLOURS), size=(2, 4, 5))
-    pixels = np.array(COLOURS, dtype)[labels]
-    np.testing.assert_array_equal(palette_labels(pixels, palette=COLOURS), labels)
+    labels = np.random.default_rng(0).integers(len(COLORS), size=(2, 4, 5))
+    pixels = np.array(COLORS, dtype)[labels]
+    np.testing.assert_array_equal(palette_labels(pixels, palette=COLORS), labels)
     if dtype != "uint8":
         with pytest.raises(DataError, match="expected integers from 0 to 255, got 0 to 300"):
-            palette_labels(pixels * 3, palette=COLOURS)
+            palette_labels(pixels * 3, palette=COLORS)
 
 
 def test_class_maps_in_half_precision():
-    """Half precision in [-1, 1] tells neighbouring colours from each other, if it is not rounded again."""
-    colours = [(k, k, k) for k in range(90, 110)]
+    """Half precision in [-1, 1] tells neighboring colors from each other, if it is not rounded again."""
+    colors = [(k, k, k) for k in range(90, 110)]
     labels = np.arange(20).reshape(1, 4, 5)
-    images = (np.array(colours)[labels] / 127.5 - 1).astype(np.float16)
-    np.testing.assert_array_equal(palette_labels(images, palette=colours), labels)
+    images = (np.array(colors)[labels] / 127.5 - 1).astype(np.float16)
+    np.testing.assert_array_equal(palette_labels(images, palette=colors), labels)

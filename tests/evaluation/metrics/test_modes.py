@@ -22,30 +22,30 @@ from minigan.evaluation.metrics import (
 @pytest.mark.parametrize("mixture", [ring, grid])
 def test_the_data_itself_has_all_modes(mixture):
     data = mixture(count=2500, seed=3)
-    found = mode_coverage(data.read(np.arange(2500)), centres=data.centres, sigma=data.sigma)
-    assert found.modes == found.of == len(data.centres)
+    found = mode_coverage(data.read(np.arange(2500)), centers=data.centers, sigma=data.sigma)
+    assert found.modes == found.of == len(data.centers)
     assert found.high_quality == pytest.approx(1 - math.exp(-4.5), abs=0.01)  # a Gaussian in the plane, within 3 σ
     assert found.reverse_kl < 0.02
     assert found.histogram.sum() == round(2500 * found.high_quality)
 
 
 def test_modes_by_hand():
-    centres = np.array([[0.0, 0], [10, 0], [0, 10]])
+    centers = np.array([[0.0, 0], [10, 0], [0, 10]])
     points = np.array([[0.0, 0], [0, 2.9], [10, 3.1], [10, -5], [4, 0]])  # the last three are of low quality
-    found = mode_coverage(points, centres=centres, sigma=1.0)
+    found = mode_coverage(points, centers=centers, sigma=1.0)
     assert (found.modes, found.of, found.high_quality) == (1, 3, 0.4)
     assert found.histogram.tolist() == [2, 0, 0]
     assert found.reverse_kl == pytest.approx(0.6 * math.log(1.8) + 0.4 * math.log(1.2))
 
 
 def test_modes_of_bad_input():
-    centres = np.zeros((2, 2))
+    centers = np.zeros((2, 2))
     with pytest.raises(DataError, match="points: expected finite numbers, found 1 of 4"):
-        mode_coverage(np.array([[0, np.inf], [0, 0]]), centres=centres, sigma=1.0)
+        mode_coverage(np.array([[0, np.inf], [0, 0]]), centers=centers, sigma=1.0)
     with pytest.raises(ConfigError, match="sigma"):
-        mode_coverage(centres, centres=centres, sigma=0.0)
+        mode_coverage(centers, centers=centers, sigma=0.0)
     with pytest.raises(ShapeError, match="3 and 2 features"):
-        mode_coverage(np.zeros((4, 3)), centres=centres, sigma=1.0)
+        mode_coverage(np.zeros((4, 3)), centers=centers, sigma=1.0)
 
 
 def test_labels_by_hand():
@@ -107,8 +107,8 @@ def test_birthday_finds_exact_duplicates_without_a_tolerance(features, rng):
 
 def test_a_threshold_includes_itself(rng):
     """Rounding does not take pairs of exactly the distance out, wherever the points are."""
-    for centre in (0.0, 1e3, 1 / 3):
-        batch = np.array([[0.0, 0], [3, 4], [100, 0], [103, 4]]) + centre
+    for center in (0.0, 1e3, 1 / 3):
+        batch = np.array([[0.0, 0], [3, 4], [100, 0], [103, 4]]) + center
         assert birthday_test(batch, threshold=5.0).duplicates == 2
     batch = rng.standard_normal((40, 30))
     assert birthday_test(batch, threshold=close_distance(batch, share=0.1)).duplicates == 78
@@ -135,7 +135,7 @@ def test_memorization_tells_copies_from_fresh_and_from_foreign(rng):
     train, held_out = rng.standard_normal((500, 2)), rng.standard_normal((500, 2))
     copies = memorization(train[:100] + 1e-5, train)
     assert copies.nearer > 0.98
-    assert copies.neighbours.tolist() == list(range(100))
+    assert copies.neighbors.tolist() == list(range(100))
     assert copies.ratio < 0.01
     fresh = memorization(rng.standard_normal((500, 2)), train, held_out=held_out)
     assert fresh.nearer == pytest.approx(0.5, abs=0.05)
@@ -152,7 +152,7 @@ def test_copies_are_at_distance_0(rng):
 
 
 def test_memorization_counts_equal_distances_half():
-    train = np.array([[0.0], [1], [2], [3]])  # every real one has a neighbour at 1
+    train = np.array([[0.0], [1], [2], [3]])  # every real one has a neighbor at 1
     assert memorization(np.array([[4.0], [-1]]), train).nearer == 0.5
     assert memorization(np.array([[0.0], [9]]), train).nearer == 0.5
     assert memorization(train, np.zeros((3, 1))).ratio == math.inf

@@ -251,7 +251,7 @@ def resize(case: Case, backend: Backend) -> Outputs:
         raise Unsupported("factors that are no whole numbers")
     halves = attributes.get("coordinate_transformation_mode", "half_pixel") == "half_pixel"
     if not (halves and attributes.get("nearest_mode", "round_prefer_floor") == "round_prefer_floor"):
-        raise Unsupported("other neighbours than the nearest")
+        raise Unsupported("other neighbors than the nearest")
     return image(UpSampling2D(factor), case, backend)
 
 

@@ -92,7 +92,7 @@ UNSUPPORTED: dict[str, tuple[str, ...]] = {
         "test_resize_upsample_sizes_nearest_axes_3_2",
         "test_resize_upsample_sizes_nearest_not_larger",
     ),
-    "no layer interpolates: UpSampling2D is nearest neighbour": (
+    "no layer interpolates: UpSampling2D is nearest neighbor": (
         "test_resize_downsample_scales_cubic",
         "test_resize_downsample_scales_cubic_A_n0p5_exclude_outside",
         "test_resize_downsample_scales_cubic_align_corners",

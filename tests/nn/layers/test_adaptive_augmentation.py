@@ -35,7 +35,7 @@ def test_a_policy_names_some_or_means_all():
 
 
 @pytest.mark.parametrize(
-    "policy", ["adaptive:", "adaptive:colour", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
+    "policy", ["adaptive:", "adaptive:color", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
 )
 def test_a_policy_that_is_none_is_refused(policy):
     with pytest.raises(
@@ -241,7 +241,7 @@ def test_divergence_leaves_p_as_it_was():
 def test_d_that_knows_its_images_by_heart_raises_p_and_one_that_cannot_does_not():
     """D against fakes that never change: few images it learns by heart, of many it can only guess.
 
-    Real images and fakes have the same distribution, so that there is nothing to be learnt but the images themselves.
+    Real images and fakes have the same distribution, so that there is nothing to be learned but the images themselves.
     """
     draw = np.random.default_rng(0)
     found = {}

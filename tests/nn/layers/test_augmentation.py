@@ -109,8 +109,8 @@ def test_what_is_cut_out(reference: Backend, side: int):
     """A rectangle of half the sides about any pixel, or between any two; at least a pixel of it is in the image."""
     layer = built(Cutout(), (side, side, 1), reference)
     size = int(side / 2 + 0.5)
-    centres = range(side + 1 - size % 2)
-    expected = {(max(c - size // 2, 0), c - size // 2 + size) for c in centres}
+    centers = range(side + 1 - size % 2)
+    expected = {(max(c - size // 2, 0), c - size // 2 + size) for c in centers}
     assert set(map(tuple, layer.draw(np.random.default_rng(0), 2000)[:, :2].tolist())) == expected
     y, _ = layer.forward(np.ones((200, side, side, 1)), train=True, rng=np.random.default_rng(0))
     zeros = (y == 0).sum(axis=(1, 2, 3))
@@ -182,7 +182,7 @@ def test_a_policy_gives_layers_in_its_order():
     assert augmentations("") == []
 
 
-@pytest.mark.parametrize("policy", ["colour", "color,", ",", "color;cutout"])
+@pytest.mark.parametrize("policy", ["color", "color,", ",", "color;cutout"])
 def test_an_unknown_augmentation_is_refused(policy: str):
     with pytest.raises(
         ConfigError, match="expected some of flip, turns, color, translation, cutout, joined by commas, got"

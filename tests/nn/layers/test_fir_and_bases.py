@@ -77,7 +77,7 @@ def test_a_constant_image_stays_inside(backend: Backend, taps: tuple[int, ...]):
 
 
 def test_high_frequencies_do_not_alias():
-    """A chessboard is grey at half its size; each second pixel alone would be black or white."""
+    """A chessboard is gray at half its size; each second pixel alone would be black or white."""
     chessboard = (-1.0) ** np.add.outer(np.arange(8), np.arange(8))[None, :, :, None]
     y, _ = built(FIRDownSampling2D(), (8, 8, 1)).forward(chessboard, train=True)
     np.testing.assert_allclose(y[:, 1:-1, 1:-1], 0, atol=1e-15)

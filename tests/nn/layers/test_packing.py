@@ -18,7 +18,7 @@ def built(layer: Pack | Sequential, shape: tuple[int, ...], backend: Backend, *,
 
 @pytest.mark.parametrize("shape", [(4, 3, 2), (5,), (2, 2, 1)])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_neighbours_are_joined_along_the_channels(backend: Backend, shape: tuple[int, ...], count: int):
+def test_neighbors_are_joined_along_the_channels(backend: Backend, shape: tuple[int, ...], count: int):
     layer = built(Pack(count), shape, backend)
     x = np.random.default_rng(0).normal(size=(6, *shape))
     y, cache = layer.forward(backend.asarray(x), train=True)

@@ -183,7 +183,7 @@ class OwnDense(Dense):
     pass
 
 
-def test_which_neighbours_are_joined():
+def test_which_neighbors_are_joined():
     def kinds(*layers, fuse=True):
         return [type(step) for step in steps(layers, fuse=fuse)]
 

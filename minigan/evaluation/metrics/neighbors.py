@@ -19,13 +19,13 @@ class Memorization(NamedTuple):
             the data, 1 for copies (and for images so plain that they are near to all), below .5 for samples unlike the
             data.
         ratio: the samples' median distance divided by that of the real examples.
-        neighbours: indices (N,) of the training examples nearest to each sample.
+        neighbors: indices (N,) of the training examples nearest to each sample.
         distances: distances to them, (N,).
     """
 
     nearer: float
     ratio: float
-    neighbours: npt.NDArray[np.intp]
+    neighbors: npt.NDArray[np.intp]
     distances: FloatArray
 
 
@@ -50,7 +50,7 @@ def memorization(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray
     return Memorization(
         nearer=nearer_share(own, real),
         ratio=float(np.median(own)) / middle if middle else float("inf"),
-        neighbours=indices[:, 0],
+        neighbors=indices[:, 0],
         distances=own,
     )
 
