@@ -142,6 +142,7 @@ class Reader(Viewer):
             self._next = self._start()  # its start is no part of a block in which it reads: it waits for the next
         else:
             self._current.terminate()
+            self._current.communicate()
 
     def seconds(self) -> float:
         return _processor_seconds(self._current.pid)

@@ -362,13 +362,15 @@ def test_memory(ran):
 
 
 def test_live(ran, monkeypatch):
-    """Three ways to train, of which the last sends frames to another process."""
-    monkeypatch.setattr(live, "WARM", 0.05)
-    lines = ran(live, "--backend", "reference", "--rounds", "1", "--seconds", "0.5")
-    table = [line.split() for line in lines[-3:]]
-    assert [row[0] for row in table] == ["train", "closed", "open"]
-    assert all(float(row[1].replace(",", "")) > 10 for row in table)
-    assert len(table[1]) == 7 and float(table[2][-1]) > 0
+    """A session that nobody watches, and one that sends frames to another process."""
+    monkeypatch.setattr(live, "SETTLE", 0.05)
+    few = ("--backend", "reference", "--rounds", "1", "--seconds", "0.3", "--patience", "0.1")
+    lines = ran(live, *few, "--only", "closed", "--only", "stream")
+    closed, stream = (line.split() for line in lines[-2:])
+    assert (closed[0], stream[0]) == ("closed", "stream")
+    assert all(float(row[column].replace(",", "")) > 10 for row in (closed, stream) for column in (1, 2))
+    assert closed[-3:] == ["0.0%", "0.0", "0.0"]
+    assert float(stream[-3].rstrip("%")) > 0 and float(stream[-2]) > 0
 
 
 def test_first_step(ran, monkeypatch):

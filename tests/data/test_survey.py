@@ -234,7 +234,7 @@ def test_the_table(photos: Path):
     lines = str(survey(photos, check=True)).splitlines()
     assert lines[0] == "photos"
     assert "  size      30x40 (7), 40x30 (3), 20x20 (1) (height x width)" in lines
-    assert "  color    mixed: 10 in color, 1 grayscale" in lines
+    assert "  color     mixed: 10 in color, 1 grayscale" in lines
     assert "  classes   2, of 5 to 7 each" in lines
     assert "              cat  7  ########################" in lines
     assert "              dog  5  #################" in lines

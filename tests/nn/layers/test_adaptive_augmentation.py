@@ -35,7 +35,7 @@ def test_a_policy_names_some_or_means_all():
 
 
 @pytest.mark.parametrize(
-    "policy", ["adaptive:", "adaptive:color", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
+    "policy", ["adaptive:", "adaptive:hue", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
 )
 def test_a_policy_that_is_none_is_refused(policy):
     with pytest.raises(

@@ -182,7 +182,7 @@ def test_a_policy_gives_layers_in_its_order():
     assert augmentations("") == []
 
 
-@pytest.mark.parametrize("policy", ["color", "color,", ",", "color;cutout"])
+@pytest.mark.parametrize("policy", ["hue", "color,", ",", "color;cutout"])
 def test_an_unknown_augmentation_is_refused(policy: str):
     with pytest.raises(
         ConfigError, match="expected some of flip, turns, color, translation, cutout, joined by commas, got"
