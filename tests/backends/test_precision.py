@@ -215,6 +215,7 @@ def test_networks_show_theirs():
     assert "float64 on cpu\n" in repr(double)
 
 
+@pytest.mark.exhaustive
 @needs_numba
 def test_double_precision_is_never_rounded(reference):
     x = np.random.default_rng(1).standard_normal((3, 8, 8, 2))

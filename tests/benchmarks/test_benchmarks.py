@@ -510,6 +510,7 @@ THREE = ("--steps", "3", "--width", "4", "--batch-size", "4", "--evaluate-every"
 
 
 @pytest.mark.skipif(not has("numba", "ml_dtypes"), reason="bf16 needs numba and ml_dtypes")
+@pytest.mark.exhaustive
 def test_precisions(ran, tmp_path, monkeypatch):
     svg, file = tmp_path / "curves.svg", tmp_path / "curves.json"
     where = ("--out", str(tmp_path / "runs"), "--figure", str(svg), "--json", str(file))

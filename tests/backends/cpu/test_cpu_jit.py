@@ -174,6 +174,7 @@ def output_of(code, **environment):
     ).stdout
 
 
+@pytest.mark.exhaustive
 def test_what_a_training_step_comes_to_last_is_compiled_beforehand_for_the_very_types():
     """In one process: the step adds no types to those that the second process compiles."""
     compiled = LATE + "precompile.compile_late_kernels(CpuBackend(threads=1))\ntell()"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from calling import DTYPES, assert_close, assert_same_bits, call, draws
 from captured import assert_captured_steps_agree
+from selection import few_quick
 
 from minigan.backends import get_backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
@@ -68,7 +69,7 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("precision", few_quick(TOLERANCE, ["tf32"]))
 def test_every_tile_in_every_precision(make, reference, monkeypatch, precision):
     from minigan.backends.gpu.plan import tiles_of
 

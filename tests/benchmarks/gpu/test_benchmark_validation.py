@@ -67,6 +67,7 @@ def validated(monkeypatch, engines, precisions=("tf32", "bf16", "fp32"), oracle=
     return [record for _, run in items for record in run()]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler")
 def test_the_kernels_of_the_gpu_are_right(monkeypatch):
     with fake_cupy.installed() as cupy:
