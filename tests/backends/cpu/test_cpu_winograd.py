@@ -25,12 +25,13 @@ TOLERANCE = 1.5e-5
 REFERENCE = ReferenceBackend()
 KERNELS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 # The smallest scheme of each filter that there is one for, and what makes a plan differ.
+STRIP = simd.tile_columns(4)
 LAYERS = {
     "4x4 stride 2": (3, ConvGeometry(16, 16, 64, 96, 4, 4, (2, 2), SAME)),
     "tiles beyond the image": (2, ConvGeometry(14, 10, 48, 33, 4, 4, (2, 2), SAME)),
     "one image, one tile": (1, ConvGeometry(6, 7, 32, 32, 4, 4, (2, 2), SAME)),
     "3x3": (2, ConvGeometry(9, 13, 40, 64, 3, 3, (1, 1), SAME)),
-    "one strip each way": (4, ConvGeometry(9, 13, 32, 32, 3, 3, (1, 1), SAME)),
+    "one strip each way": (4, ConvGeometry(9, 13, STRIP, STRIP, 3, 3, (1, 1), SAME)),
     "2x2": (2, ConvGeometry(9, 8, 33, 31, 2, 2)),
     "5x5 stride 2": (2, ConvGeometry(13, 11, 32, 50, 5, 5, (2, 2), ((2, 2), (2, 2)))),
     "asymmetric padding": (2, ConvGeometry(13, 11, 32, 40, 5, 3, (2, 2), ((2, 1), (0, 3)))),
@@ -104,7 +105,8 @@ def test_threads_without_strips_share_out_the_images():
     images, g = LAYERS["one strip each way"]
     splits = {threads: eager_plan("conv2d_weight_grad", g, images, threads).grid.split for threads in (1, 2, 3)}
     assert splits == {1: 0, 2: winograd_plan.BY_IMAGES, 3: winograd_plan.BY_IMAGES}
-    assert eager_plan("conv2d_weight_grad", ConvGeometry(9, 13, 64, 64, 3, 3, (1, 1), SAME), images).grid.split == 0
+    wide = ConvGeometry(9, 13, 2 * STRIP, 2 * STRIP, 3, 3, (1, 1), SAME)
+    assert eager_plan("conv2d_weight_grad", wide, images).grid.split == 0
     x, w, dy, *_ = draws(g, images)
     repeated = [results(BACKENDS[3], g, x, w, dy)[2].tobytes() for _ in range(5)]
     assert len(set(repeated)) == 1
