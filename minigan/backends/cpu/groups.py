@@ -32,20 +32,30 @@ def copy_channels(part, parts, source, at, row, to, to_at, to_row, width, pixels
 
 
 @kernel(inline=True)
+def lie_evenly(weights, strip, j, count, step):
+    """Tells whether the first weights of columns j to j + count lie `step` apart; a column without weights does not."""
+    for k in range(count):
+        if weights[strip, j + k] < 0 or weights[strip, j + k] != weights[strip, j] + k * step:
+            return False
+    return True
+
+
+@kernel(inline=True)
 def pack_strip(w, packed, to, taps, depth, weights, strip, weight_step, tap_size, columns, lanes):
     """Copies a strip's weights to packed[to:], (taps, depth, columns), with zeros in columns that have no output.
 
     Those of neighboring outputs lie side by side in w, or else, for an input gradient, those of a group's channels: a
     row is copied, or a square transposed, wherever the places are such.
     """
-    first, last = weights[strip, 0], weights[strip, columns - 1]
-    rows = columns == TILE_VECTORS * lanes and last == first + columns - 1
-    squares = columns == TILE_VECTORS * lanes and last >= 0 and weight_step == 1 and depth % lanes == 0
+    rows = columns == TILE_VECTORS * lanes and lie_evenly(weights, strip, 0, columns, 1)
+    squares = columns == TILE_VECTORS * lanes and weight_step == 1 and depth % lanes == 0
+    for j in range(0, columns, lanes):
+        squares = squares and lie_evenly(weights, strip, j, lanes, weights[strip, j + 1] - weights[strip, j])
     for t in range(len(taps)):
         at = taps[t] * tap_size
         if rows:
             for i in range(depth):
-                copy_row(packed, to + i * columns, w, at + i * weight_step + first)
+                copy_row(packed, to + i * columns, w, at + i * weight_step + weights[strip, 0])
         elif squares:
             for j in range(0, columns, lanes):
                 place, row = at + weights[strip, j], weights[strip, j + 1] - weights[strip, j]

@@ -7,6 +7,7 @@ that the step was fed first, optimizers step with their present rate. All else i
 they are, and have memory of their own.
 """
 
+import gc
 import os
 import threading
 import weakref
@@ -35,6 +36,32 @@ class Halted(Exception):
     """A replay cannot go on: a number is not sound, or an array that it is fed has another shape."""
 
 
+class OpenNotes:
+    """A recording as the arrays that it traces know it: nothing any more once it is complete.
+
+    Its calls keep arrays, and some of these are views of traced ones, of which Python's garbage collector does not
+    hear. With the recording itself in each, none would ever be collected.
+    """
+
+    def __init__(self, recording: "Recording") -> None:
+        self.recording: Recording | None = recording
+
+    @property
+    def is_open(self) -> bool:
+        return self.recording is not None and self.recording.is_open
+
+    def note(self, call: Call) -> None:
+        if self.recording is not None:
+            self.recording.note(call)
+
+    def uncounted(self, value: Any) -> Any:
+        return value if self.recording is None else self.recording.uncounted(value)
+
+    def refuse(self, reason: str) -> None:
+        if self.recording is not None:
+            self.recording.refuse(reason)
+
+
 class Recording:
     """The calls of one step, noted while it runs in Python.
 
@@ -47,6 +74,7 @@ class Recording:
         self.engine, self.team = engine, engine.team
         self.recycler = Recycler(forgets=False)
         self.refused: str | None = None
+        self._notes = OpenNotes(self)
         self._is_open, self._thread = False, threading.get_ident()
         self._calls: list[Call | int] = []  # a number is a row of the table
         self._rows: list[list[int]] = []
@@ -67,7 +95,7 @@ class Recording:
         try:
             yield
         finally:
-            self._is_open, self.team.recording = False, None
+            self._is_open, self.team.recording, self._notes.recording = False, None, None
         self._finish()
 
     @contextmanager
@@ -95,10 +123,10 @@ class Recording:
 
     def trace(self, array: Array) -> Array:
         """The array, with its NumPy operations noted."""
-        return trace(array, self)
+        return trace(array, self._notes)
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
-        return trace(self.recycler.empty(shape, dtype), self)
+        return trace(self.recycler.empty(shape, dtype), self._notes)
 
     def perform(self, action: Call) -> None:
         """Does what is to be done in Python each time."""
@@ -169,7 +197,7 @@ class Recording:
             elif self._program and isinstance(last := self._program[-1], Stretch) and last.last == call:
                 last.last += 1
             else:
-                self._program.append(Stretch(self, call))
+                self._program.append(Stretch(self.team, self._table, self._counts, call))
         self._calls, self._rows = [], []
 
     def replay(self) -> bool:
@@ -195,19 +223,17 @@ class Recording:
             self.refused = "something of a step remains when it is over"
         return result
 
-    def run_rows(self, first: int, last: int) -> None:
-        if not self.team.replay(self._table, self._counts, first, last):
-            raise Halted
-
 
 class Stretch:
     """Neighboring rows of the table."""
 
-    def __init__(self, recording: Recording, row: int) -> None:
-        self.recording, self.first, self.last = recording, row, row + 1
+    def __init__(self, team: Team, table: np.ndarray, counts: np.ndarray, row: int) -> None:
+        self.team, self.table, self.counts = team, table, counts
+        self.first, self.last = row, row + 1
 
     def __call__(self) -> None:
-        self.recording.run_rows(self.first, self.last)
+        if not self.team.replay(self.table, self.counts, self.first, self.last):
+            raise Halted
 
 
 def _holds_arrays(argument: Any) -> bool:
@@ -224,13 +250,22 @@ class StepRecording(Engine, Backend):
     recordings: "weakref.WeakSet[Recording]"
 
     def recording(self) -> Recording | None:
-        nbytes = self.recycler.nbytes + sum(each.recycler.nbytes for each in self.recordings)
-        if os.environ.get("MINIGAN_GRAPHS") == "0" or nbytes > MOST_BYTES:
+        if os.environ.get("MINIGAN_GRAPHS") == "0" or not self._has_room():
             return None
         self.recycler.clear()  # what the step had until now: a recorded one has memory of its own
         recording = Recording(self)
         self.recordings.add(recording)
         return recording
+
+    def _has_room(self) -> bool:
+        """Whether another step may be recorded, once those of learners that are gone are gone, too."""
+        own = self.recycler.nbytes
+        if self.recordings and own + self._recorded_bytes() > MOST_BYTES >= own:
+            gc.collect()
+        return own + self._recorded_bytes() <= MOST_BYTES
+
+    def _recorded_bytes(self) -> int:
+        return sum(each.recycler.nbytes for each in self.recordings)
 
     def _open_recording(self) -> Recording | None:
         recording: Recording | None = self.team.recording

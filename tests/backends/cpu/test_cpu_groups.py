@@ -11,6 +11,8 @@ from test_cpu_conv import BACKENDS, REFERENCE, SAME, TWINS, assert_close, draws
 from minigan.backends.constants import Constants
 from minigan.backends.cpu import CpuBackend, simd
 from minigan.backends.cpu.bfloat16 import bfloat16
+from minigan.backends.cpu.groups import pack_groups
+from minigan.backends.cpu.groups_plan import plan_groups
 from minigan.backends.geometry import ConvGeometry
 
 FLOAT32, BFLOAT16 = np.dtype(np.float32), bfloat16()
@@ -140,6 +142,27 @@ def test_weights_that_stay_are_packed_once(path):
         for _ in range(2):
             np.testing.assert_array_equal(backend.conv2d(x, w, None, g), BACKENDS[1].conv2d(x, w, None, g))
             assert_close(backend.conv2d_input_grad(dy, w, g), REFERENCE.conv2d_input_grad(dy, w, g))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", ["conv2d", "conv2d_input_grad"])
+def test_each_weight_is_packed_for_its_output(kernel, dtype):
+    """Whether a strip's places in w are a row, a square of rows, or neither though its ends are as far apart."""
+    backend, lanes = BACKENDS[1], simd.vector_lanes(np.dtype(dtype).itemsize)
+    columns = simd.tile_columns(np.dtype(dtype).itemsize)
+    narrower = [(columns, columns // wide, columns // wide) for wide in (2, 4)]  # C, K and groups
+    equal = [(deep * columns, deep * columns, columns) for deep in (3, 5, 7)]
+    wider = [(4 * columns, 4 * columns * ratio, 8) for ratio in (1, 2, 4)]
+    for C, K, groups in [*narrower, *equal, *wider, (2 * columns, 2 * columns, 2), (3 * lanes, 3 * lanes, 3)]:
+        g = ConvGeometry(5, 5, C, K, 3, 3, (1, 1), SAME, groups)
+        plan = plan_groups(kernel, g, 2, backend.processor(np.dtype(dtype), g.flops))
+        depth, w = int(plan.bundles[0, 3]), 1 + np.arange(np.prod(g.weight_shape), dtype=dtype)
+        packed = np.empty((len(plan.weights), len(plan.taps), depth, columns), dtype)
+        places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns, lanes)
+        pack_groups(0, 1, w, packed.reshape(-1), *places)
+        at = plan.weights[:, None, None] + plan.taps[:, None, None] * plan.tap_size
+        at = at + plan.weight_step * np.arange(depth)[:, None]
+        np.testing.assert_array_equal(packed, np.where(plan.weights[:, None, None] < 0, 0, w[at]))
 
 
 def test_paths_in_groups_are_what_they_are_called():

@@ -201,6 +201,20 @@ def test_a_step_in_python_borrows_the_memory_of_a_recording():
     assert backend.empty(LARGE, FLOAT32).size == backend.recycler.nbytes // 4
 
 
+def test_a_recording_that_nobody_has_any_more_is_gone():
+    """Its calls keep views of arrays that it has traced, of which the garbage collector does not hear."""
+    backend, w = CpuBackend(threads=2), fresh(1)
+    recording, result = recorded(backend, lambda x: backend.tanh(x.reshape(-1)[:8]) * x[0, 0], lambda: fresh(0))
+    traced = backend.recording()
+    with traced.open():
+        backend.matmul(traced.trace(w)[:2].T, backend.feed(lambda: w[:2]), bias=None)
+    assert recording.refused is None and traced.refused is None and traced.replay()
+    assert len(backend.recordings) == 2
+    del recording, traced
+    gc.collect()
+    assert not backend.recordings and result.size == 8
+
+
 def test_large_steps_and_those_without_graphs_are_not_recorded(monkeypatch):
     monkeypatch.setattr(recording_module, "MOST_BYTES", 8 * LARGE[0])
     backend = CpuBackend(threads=1)
@@ -215,7 +229,6 @@ def test_large_steps_and_those_without_graphs_are_not_recorded(monkeypatch):
     backend.empty((2 * LARGE[0],), FLOAT32)
     assert backend.recording() is None  # with what the others keep
     others.clear()
-    gc.collect()
     assert backend.recording() is not None
     monkeypatch.setenv("MINIGAN_GRAPHS", "0")
     assert CpuBackend(threads=1).recording() is None
