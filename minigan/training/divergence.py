@@ -125,6 +125,8 @@ class FirstNonFinite(Observer):
             return f"penalty's gradient of {now.path}"
         if now.kind == "double_backward":
             return f"penalty's double gradient of {now.path}"
+        if now.kind == "extended":
+            return f"gradient of {now.path}, of loss and penalty together,"
         return (
             f"penalty's double gradient of {now.path}, on its way down,"
             if self._double
@@ -141,7 +143,8 @@ class FirstNonFinite(Observer):
     def _look_backward(self, now: Pass, name: str, array: Array | None, *, limit: float = math.inf) -> None:
         if self.backward is None and array is not None and not _is_below(array, limit):
             self.backward = name
-            self._of_penalty = now.kind != "backward" or self._double > 0
+            from_loss = array is now.given and now.kind == "backward_recorded"  # which shares its sweep
+            self._of_penalty = self._double > 0 or not (from_loss or now.kind == "backward")
 
 
 def _parameters(now: Pass) -> Iterator[tuple[Layer, Parameter]]:

@@ -7,8 +7,8 @@ import pytest
 
 from minigan.backends import Backend
 from minigan.errors import DivergenceError
-from minigan.losses import Loss, Minimax, NonSaturating, RelativisticAverage
-from minigan.losses.gradient_penalties import R1
+from minigan.losses import Loss, Minimax, NonSaturating, RelativisticAverage, Wasserstein
+from minigan.losses.gradient_penalties import R1, R1R2
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Tanh
 from minigan.nn.network import Observer, Residual, Sequential, SkipConcat
@@ -291,6 +291,37 @@ def test_what_comes_down_in_a_penalty_is_searched_too(backend: Backend, monkeypa
     monkeypatch.setattr(BrokenTwice, "where", "down")
     assert searched().forward is None
     assert searched().backward == "the penalty's double gradient of D.1.BrokenTwice, on its way down,"
+
+
+class NoNumber(NonSaturating):
+    def discriminator(self, logits, target):
+        value, dlogits = super().discriminator(logits, target)
+        return value * np.nan, dlogits * np.nan
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale", "says"),
+    [
+        (Wasserstein(), 1e20, "the gradient of D.0.Conv2D, of loss and penalty together, is not finite."),
+        (NoNumber(), 1, "the loss of D's logits is not finite."),
+    ],
+)
+def test_a_sweep_of_loss_and_penalty(backend: Backend, loss: Loss, scale: float, says: str):
+    optimizer = gan(backend)
+    D = Sequential([Conv2D(4, 3), LeakyReLU(), Flatten(), Dense(1)], name="D")
+    D.build(IMAGE, backend=backend, rng=np.random.default_rng(0))
+    D.layers[0].w.value[...] *= scale
+    D.arena.updated()
+    optimizer = AlternatingOptimizer(
+        optimizer.G,
+        D,
+        loss=loss,
+        noise=optimizer.noise,
+        g_optimizer=optimizer.g_optimizer,
+        d_optimizer=Adam(D.arena, lr=1e-2),
+        penalty=R1R2(),
+    )
+    assert failing_step(optimizer, images(backend)) == says
 
 
 def test_a_penalty_that_overflows(backend: Backend):
