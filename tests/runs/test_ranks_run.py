@@ -108,7 +108,7 @@ def running(folder: Path, *words: str, ranks: int = 2) -> Launched:
 
 
 def step_told(line: str) -> int:
-    """The step from which one is told to resume; a rank may have ended after it saved a later one, before it said so."""
+    """The step from which one is told to resume; a rank may end right after it has saved a later one."""
     told = re.search(r"\. (?:Resume from step ([\d,]+) with|Step ([\d,]+) is saved: resume with): ", line)
     return int((told[1] or told[2]).replace(",", ""))
 
