@@ -356,12 +356,6 @@ class Backend(ABC):
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Releases memory that is kept for later calls: scratch, and the memory of results that are gone."""
 
-    def share_work(self, on: bool) -> None:  # noqa: B027 (most backends have no threads of their own)
-        """Whether the backend's threads share each kernel's work, as they do at first, or leave it to the caller's.
-
-        The bits are the same; the other CPUs are then free for other programs.
-        """
-
     def holding(self, constants: Constants) -> AbstractContextManager[None]:
         """Within this context, on this thread, kernels may keep what they make of these weights, and use it again."""
         return nullcontext()

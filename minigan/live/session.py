@@ -14,7 +14,7 @@ from minigan.live.commands import Command
 from minigan.live.frames import frames_of
 from minigan.live.hub import Client, Hub
 from minigan.live.live_run import LiveRun
-from minigan.live.pace import FramePace, StepPace, ThreadChoice
+from minigan.live.pace import FramePace, StepPace
 from minigan.live.slow_motion import Moment, SlowMotion
 from minigan.live.view import Unit, View
 from minigan.nn.network import Observer
@@ -48,8 +48,7 @@ class Session:
         self._tell_user = say
         self._stack = contextlib.ExitStack()
         self._is_playing, self._is_stale = False, True
-        self._pace, self._steps, self._threads = FramePace(), StepPace(), ThreadChoice()
-        self._shares = True  # all threads the steps
+        self._pace, self._steps = FramePace(), StepPace()
         self._stops = 4  # of slow motion, a second; 0 waits for a key
         self._interruption: Interruption | None = None
         self._lap: tuple[float, int] = (time.monotonic(), self.step)
@@ -95,7 +94,6 @@ class Session:
                 while not interruption.requested:
                     if not self._is_undisturbed():
                         self._obey_all()
-                    self._choose_threads()
                     if self._is_playing:
                         self._play()
                     if self.hub.is_watched:
@@ -109,7 +107,6 @@ class Session:
                         add_line(error, how_to_go_on(error, run.prepared.trainer.checkpoints, is_whole=run.is_whole))
                 raise
             finally:
-                self._share(True)
                 self.hub.send("end", {"step": self.step, "folders": [short_path(run.folder) for run in self.runs]})
 
     def save(self) -> None:
@@ -146,20 +143,6 @@ class Session:
         except queue.Empty:
             return None
 
-    def _choose_threads(self) -> None:
-        """Lets the backend's threads share steps, but where one alone is quicker beside those who watch."""
-        if self.hub.is_watched and self._is_playing and not self._steps.per_second:
-            self._share(self._threads.look(time.monotonic(), self.step))
-        else:
-            self._threads.pause()
-            self._share(True)
-
-    def _share(self, on: bool) -> None:
-        if on != self._shares:
-            self._shares = on
-            for run in self.runs:
-                run.prepared.backend.share_work(on)
-
     def _play(self) -> None:
         """A step, if it is time."""
         if self._steps.per_second and self._steps.wait(time.monotonic()) > 0:
@@ -195,8 +178,6 @@ class Session:
         if isinstance(command, Client):
             self._welcome(command)
             return
-        self._threads.pause()  # another game, and perhaps another run
-        self._share(True)
         try:
             self._do(command)
         except ConfigError as error:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minigan.live.pace import FRAMES_PER_SECOND, LONGEST, SHARE, FramePace, StepPace, ThreadChoice
+from minigan.live.pace import FRAMES_PER_SECOND, LONGEST, SHARE, FramePace, StepPace
 
 
 def watched(cost, step=0.0005, seconds=20.0, *, free=False):
@@ -59,39 +59,3 @@ def test_steps_are_held_back(per_second):
         pace.stepped(now)
         steps += 1
     assert steps == pytest.approx(10 * per_second, abs=2 + 0.1 * per_second)
-
-
-def trained(choice, together, alone, seconds=30.0, *, now=0.0, step=0):
-    """Steps done by a training whose step takes so long on all threads and on one, and its share of steps on all."""
-    end, on_all, first = now + seconds, 0, step
-    while now < end:
-        shares = choice.look(now, step)
-        on_all += shares
-        now += together if shares else alone
-        step += 1
-    return step - first, on_all / (step - first)
-
-
-@pytest.mark.parametrize(("together", "alone"), [(0.0005, 0.0006), (0.0012, 0.0006)])
-def test_the_quicker_of_all_threads_and_one_is_found(together, alone):
-    best = 30 / min(together, alone)
-    steps, share = trained(ThreadChoice(), together, alone)
-    assert steps > 0.93 * best and (share > 0.9) == (together < alone)
-
-
-def test_threads_are_chosen_anew_when_that_changes():
-    choice = ThreadChoice()
-    trained(choice, 0.0012, 0.0006)
-    assert not choice.shares
-    assert trained(choice, 0.0005, 0.0006, 60.0, now=30.0, step=10**6)[1] > 0.7 and choice.shares
-
-
-def test_long_steps_stay_on_all_threads():
-    assert trained(ThreadChoice(), 0.05, 0.01)[1] > 0.95
-
-
-def test_a_pause_ends_a_trial():
-    choice = ThreadChoice()
-    trained(choice, 0.0005, 0.0006, 1.6)
-    choice.pause()
-    assert choice.look(100.0, 5) and choice.look(101.0, 6)

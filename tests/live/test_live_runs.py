@@ -345,24 +345,3 @@ def test_two_runs_go_back_together(tmp_path):
         assert [run.state.step for run in seen.session.runs] == [1, 1]
         assert seen.do("single") == 204
         seen.until(lambda: len(seen.session.runs) == 1)
-
-
-def test_threads_are_chosen_only_beside_a_page_and_given_back(tmp_path, monkeypatch):
-    run, calls = live_run(tmp_path / "one"), []
-    monkeypatch.setattr(run.prepared.backend, "share_work", calls.append)
-    with watched(run) as seen:
-        monkeypatch.setattr(seen.session._threads, "look", lambda _, step: step % 2 == 0)
-        seen.do("play")
-        seen.until(lambda: seen.session.step > 20)
-        assert calls == []
-        with seen.events() as events:
-            next(events)
-            seen.until(lambda: len(calls) > 4)
-            seen.do("pause")
-            seen.until(lambda: not seen.session._is_playing)
-            seen.settle()
-            assert calls[:2] == [False, True] and calls[-1] is True
-            count = len(calls)
-            seen.do("play")
-            seen.until(lambda: len(calls) > count + 4)
-    assert calls[-1] is True

@@ -106,9 +106,6 @@ class CpuBackend(
             return None
         return Unit(name, 1 if self.precision == "bf16" else 3)
 
-    def share_work(self, on: bool) -> None:
-        self.team.share_work(on)
-
     def compile_ahead(self) -> None:
         from minigan.backends.cpu import precompile
 

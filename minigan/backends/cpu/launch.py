@@ -35,11 +35,9 @@ from minigan.backends.cpu.simd import intrinsic
 #   BUSY      1 while a caller has the mailbox
 #   STUB, ARGUMENTS, KERNEL   addresses: of the code that unpacks the arguments, of these, of the kernel
 #   TURNS     how often who waits looks, before it leaves the CPU to others
-#   ALONE     1 while callers do all parts themselves
 #   DONE, FAILED   parts that workers have done, and how many of these ended with an error
 #   AWAKE     workers in `serve`
-PARTS, RINGS, BUSY, STUB, ARGUMENTS, KERNEL, TURNS, ALONE = 0, 16, 32, 33, 34, 35, 36, 37
-DONE, FAILED, AWAKE = 48, 49, 64
+PARTS, RINGS, BUSY, STUB, ARGUMENTS, KERNEL, TURNS, DONE, FAILED, AWAKE = 0, 16, 32, 33, 34, 35, 36, 48, 49, 64
 MAILBOX_SIZE = 80
 
 PART_BITS = 16  # of PARTS for the next part, and as many for their number
@@ -245,7 +243,7 @@ def keep_call(room, stub, place, address, words):
 def share_out(mailbox, stub, place, address, yield_address, parts):
     """`launch` for a kernel of known address and arguments; compiled once for all kernels."""
     failed = 0
-    if mailbox[ALONE] or not exchange_shared(mailbox, BUSY, 0, 1):  # or another caller has it
+    if not exchange_shared(mailbox, BUSY, 0, 1):  # another caller has it
         for part in range(parts):
             failed += not call_stub(stub, place, address, part, parts)
         return WENT_WRONG if failed else SUCCEEDED

@@ -82,7 +82,6 @@ class Team:
         self._process = 0
         self._workers: list[threading.Thread] = []
         self._caller_cpu = -1
-        self._is_alone = False
 
     def run(self, kernel: Callable[..., None], *arguments: Any, parts: int | None = None) -> None:
         """Calls kernel(part, parts, *arguments) for every part, and returns when all are done.
@@ -109,13 +108,6 @@ class Team:
             self._make_way(current_cpu())
         return inbox
 
-    def share_work(self, on: bool) -> None:
-        """Whether workers do parts of compiled kernels from now on; if not, the caller does all, to the same bits."""
-        if self.size > 1:
-            self._is_alone = not on
-            self._started()
-            self._mailbox[mail.ALONE] = int(not on)
-
     # ------------------------------------------------------------------------------------------ compiled kernels
 
     def _launch(
@@ -131,8 +123,6 @@ class Team:
 
     def _wake(self, parts: int, inbox: Inbox) -> None:
         """Wakes as many workers as so many parts need."""
-        if self._is_alone:
-            return
         for _ in range(parts - 1 - self._mailbox.item(mail.AWAKE) - inbox.qsize()):
             inbox.put(None)
 
@@ -184,7 +174,7 @@ class Team:
                     crowded = usable_cpus().threads < self.size
                     self._full_turns = 0 if crowded else int(PATIENCE * turns_per_second())
                     self._mailbox = new_mailbox()
-                    self._mailbox[mail.TURNS], self._mailbox[mail.ALONE] = self._full_turns, int(self._is_alone)
+                    self._mailbox[mail.TURNS] = self._full_turns
                     self._caller_cpu = -1
                     inbox: Inbox = SimpleQueue()
                     self._workers = []

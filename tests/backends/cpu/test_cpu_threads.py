@@ -121,19 +121,6 @@ def test_a_forked_child_computes():
     assert child.exitcode == 0 and queue.get() == expected
 
 
-def test_a_caller_that_shares_no_work_does_all_parts_to_the_same_bits():
-    backend, (x, w) = CpuBackend(threads=3), inputs()
-    together = backend.conv2d(x, w, None, GEOMETRY)
-    backend.share_work(False)
-    mailbox = backend.team._mailbox
-    mailbox[mail.DONE] = -7  # each launch that shares begins with 0
-    alone = backend.conv2d(x, w, None, GEOMETRY)
-    assert mailbox[mail.DONE] == -7 and np.array_equal(together, alone)
-    backend.share_work(True)
-    assert np.array_equal(together, backend.conv2d(x, w, None, GEOMETRY)) and mailbox[mail.DONE] >= 0
-    CpuBackend(threads=1).share_work(False)  # has nobody to share with
-
-
 def test_a_workspace_reuses_and_grows():
     workspace, dtype = Workspace(), np.dtype(np.float32)
     first = workspace.take("a", 100, dtype)
