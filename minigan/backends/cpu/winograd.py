@@ -265,18 +265,6 @@ def multiply_points(grid, tiles, a, first, segments, b, zeros, products, rows):
 
 
 @kernel(inline=True)
-def share_images(grid, count, part, parts):
-    """A part's span of so many bands (or channels' strips); all of them where the parts share out the strips."""
-    return Span(0, count) if grid.split else Span(count * part // parts, count * (part + 1) // parts)
-
-
-@kernel(inline=True)
-def share_strips(grid, count, part, parts):
-    """A part's span of so many strips; all of them where the parts share out the images."""
-    return Span(count * part // parts, count * (part + 1) // parts) if grid.split else Span(0, count)
-
-
-@kernel(inline=True)
 def span_of(count, part, parts, shared):
     """A part's span of so many things; all of them where they are not shared out."""
     return Span(count * part // parts, count * (part + 1) // parts) if shared else Span(0, count)
@@ -325,8 +313,8 @@ def convolve(part, parts, scheme, x, w, bias, slope, y, grid, scratch):
     phases = grid.stride * grid.stride
     strips_in = -(-grid.channels // COLUMNS)
     bands, filters = (
-        share_images(grid, grid.images * grid.bands, part, parts),
-        share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts),
+        span_of(grid.images * grid.bands, part, parts, grid.split == 0),
+        span_of(-(-grid.channels_out // COLUMNS), part, parts, grid.split == 1),
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
@@ -379,8 +367,8 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
     """
     strips_in = -(-grid.channels_out // COLUMNS)
     bands, channels = (
-        share_images(grid, grid.images * grid.bands, part, parts),
-        share_strips(grid, -(-grid.channels // COLUMNS), part, parts),
+        span_of(grid.images * grid.bands, part, parts, grid.split == 0),
+        span_of(-(-grid.channels // COLUMNS), part, parts, grid.split == 1),
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
